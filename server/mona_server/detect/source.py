@@ -1,0 +1,135 @@
+"""What the search reads: sums per segment and frame, behind one small protocol.
+
+``detect`` never sees rows, files or SQL. A :class:`SumsSource` answers three questions, each with numpy
+arrays; :mod:`mona_server.query` implements it over the cube and the facts, :class:`TableSource` (in
+``table_source.py``) over columns in memory.
+
+Sums are taken around a fixed ``offset`` c per metric, so that they stay exact under signed rows:
+``count = Σ sign``, ``total = Σ sign·(x-c)``, ``square = Σ sign·(x-c)²``. Then mean = c + total/count and
+the population variance = square/count - (total/count)².
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mona_server.segment import ALL, Condition, Segment
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class AxisRequest:
+    """One ``segment_by`` entry: the field, the segmentation of it by name (None = default), values to skip."""
+
+    field: str
+    segmentation: str | None = None
+    avoid_values: tuple[str | int | float | bool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceQuestion:
+    """What has to be summed for one run of one verse."""
+
+    axes: tuple[AxisRequest, ...]
+    metrics: tuple[str, ...]
+    edges_ms: tuple[int, ...]
+    """K+1 ascending frame edges, Unix milliseconds; frame k is ``edges[k] <= t < edges[k+1]``."""
+    within: Segment = ALL
+    """Only contexts inside of it count (``baseline_segment``)."""
+    excluded: tuple[Segment, ...] = ()
+    frame_filters: tuple[tuple[int, int, Segment], ...] = ()
+    """``(a, b, segment)``: frames a..b-1 count only contexts of the segment (``target_baseline_segment`` ...)."""
+    timestamp_field: str = "MONA_TIMESTAMP"
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A segmented field: code i of the arrays stands for ``conditions[i]``."""
+
+    field: str
+    conditions: tuple[Condition, ...]
+    ordered: bool = False
+    """Neighbouring codes are neighbouring numeric buckets, so unions of them make sense."""
+    overlapping: bool = False
+    """An array field: one context may be in several segments; nothing may be subtracted."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSums:
+    """Sums of all segments over one list of axes. S segments, d axes, K frames, M metrics.
+
+    Contexts without a code on one of the axes (out of range) are in none of the segments.
+    """
+
+    axes: tuple[int, ...]
+    codes: Codes
+    """(S, d): the code on each axis; for no axes (1, 0), everybody."""
+    size: Floats
+    """(S, K): contexts, with or without a value."""
+    count: Floats
+    """(M, S, K): contexts with a value of the metric."""
+    total: Floats
+    """(M, S, K): sum of x - offset."""
+    square: Floats
+    """(M, S, K): sum of (x - offset)²."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtomSums:
+    """Sums over the atoms of some segments: contexts that lie in exactly the same of them. A atoms, G segments."""
+
+    member: NDArray[np.bool_]
+    """(A, G): is the atom inside of the segment."""
+    size: Floats
+    """(A, K)"""
+    count: Floats
+    """(M, A, K), as in GroupSums; so are total and square."""
+    total: Floats
+    square: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class NetValues:
+    """The distinct values of one metric in one segment, with how often each stands there (never 0)."""
+
+    values: Floats
+    weights: Floats = field(repr=False)
+
+
+class SumsSource(Protocol):
+    """Sums for one :class:`SourceQuestion`. The same question always gives the same bits."""
+
+    @property
+    def axes(self) -> tuple[Axis, ...]: ...
+
+    @property
+    def metrics(self) -> tuple[str, ...]: ...
+
+    @property
+    def offsets(self) -> Floats:
+        """(M,): the c of each metric."""
+        ...
+
+    @property
+    def edges_ms(self) -> NDArray[np.int64]:
+        """(K+1,): frame edges."""
+        ...
+
+    def sums(self, axes: Sequence[int], min_size: float = 1) -> GroupSums:
+        """All segments over exactly these axes with at least ``min_size`` contexts in all frames together."""
+        ...
+
+    def atoms(self, segments: Sequence[Segment]) -> AtomSums:
+        """One scan that tells how segments (of any fields of the class) overlap."""
+        ...
+
+    def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
+        """Exact values over frames first..last-1, for statistics that are no sums and for tiny variances."""
+        ...
