@@ -41,7 +41,7 @@ class Auth(_Section):
 class Limits(_Section):
     """Bounds of the sending path (bytes unless the name says otherwise)."""
 
-    max_body_bytes: int = Field(64 * 2**20, ge=16 * 2**20)
+    max_body_bytes: int = Field(default=64 * 2**20, ge=16 * 2**20)
     max_compressed_bytes: int = 32 * 2**20
     max_expansion_ratio: int = 200
     max_messages: int = 100_000
