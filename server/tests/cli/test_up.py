@@ -1,0 +1,128 @@
+"""The supervisor: starts, restarts and stops the parts, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mona_server import settings
+from mona_server.cli import up
+from mona_server.errors import BadRequest, Conflict, Unavailable
+
+PART = """
+import os, pathlib
+def serve(settings, stop):
+    (settings.data_dir / f"started-{os.getpid()}").touch()
+    stop.wait()
+    (settings.data_dir / f"stopped-{os.getpid()}").touch()
+"""
+
+
+def eventually(true: Callable[[], bool], *, timeout_s: float = 20) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """One part of the test's own, importable by the child processes."""
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "some_part.py").write_text(PART)
+    (tmp_path / "lib" / "sitecustomize.py").write_text(
+        "import mona_server.cli.up as up\nup.PARTS.clear()\nup.PARTS['one'] = 'some_part'\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "lib"))
+    chosen = {"one": "some_part"}
+    monkeypatch.setattr(up, "PARTS", chosen)
+    return chosen
+
+
+def started(data: Path) -> list[int]:
+    return [int(file.name.split("-")[1]) for file in data.glob("started-*")]
+
+
+def test_a_killed_part_is_started_again_and_stopped_at_the_end(tmp_path: Path, parts: dict[str, str]) -> None:
+    """A part that dies by SIGKILL is replaced; the replacement ends in peace with the supervisor."""
+    data = tmp_path / "data"
+    with up.running(settings.load(data, environ={}), parts=tuple(parts)) as supervisor:
+        eventually(lambda: len(started(data)) == 1)
+        os.kill(started(data)[0], signal.SIGKILL)
+        eventually(lambda: len(started(data)) == 2)
+        assert supervisor.parts[0].restarts == 1
+    assert len(list(data.glob("stopped-*"))) == 1
+
+
+def test_parts_end_when_the_supervisor_is_killed(tmp_path: Path, parts: dict[str, str]) -> None:
+    """SIGKILL of the supervisor leaves no part running."""
+    data = tmp_path / "data"
+    code = (
+        "from mona_server import settings; from mona_server.cli import up; from pathlib import Path; "
+        f"up.serve(settings.load(Path({str(data)!r}), environ={{}}), ('one',))"
+    )
+    supervisor = subprocess.Popen([sys.executable, "-c", code])
+    eventually(lambda: len(started(data)) == 1)
+    supervisor.kill()
+    supervisor.wait()
+    eventually(lambda: not psutil.pid_exists(started(data)[0]))
+
+
+def test_a_data_directory_serves_one_server(tmp_path: Path) -> None:
+    """A second server on the same directory is told who holds it."""
+    with up.lock_data_dir(tmp_path), pytest.raises(Conflict, match=f"in use by process {os.getpid()}"):
+        up.lock_data_dir(tmp_path)
+
+
+def test_a_busy_port_ends_with_one_clear_line(tmp_path: Path) -> None:
+    """The command names the port, says what to do, and ends with a code other than 0; no traceback."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-c", "from mona_server.cli import main; main()", "up",
+             "--data", str(tmp_path / "d"), "--port", str(port)],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert "--port" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["up", "--prot", "1"], ["nonsense"], ["up", "--port", "many"], ["up", "--only", "x"]]
+)
+def test_a_wrong_command_line_ends_with_code_2(arguments: list[str], tmp_path: Path) -> None:
+    """Unknown commands, options and values are refused without a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from mona_server.cli import main; main()", *arguments],
+        capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
+    """The error lists the parts there are."""
+    with pytest.raises(BadRequest, match="fold"):
+        up.Supervisor(settings.load(tmp_path, environ={}), ("fald",))
+
+
+def test_waiting_for_health_ends(tmp_path: Path) -> None:
+    """A server that never answers is an error after the timeout, and a stopped wait ends at once."""
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(Unavailable):
+        up.wait_until_healthy("http://127.0.0.1:9", timeout_s=5, stopped=stopped)
