@@ -13,6 +13,7 @@ weekdays stay weekdays; local time in New York is taken as UTC.
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -113,7 +114,7 @@ class Model:
         blank = cls(carriers, origins, np.zeros(0))
         arrived = np.isfinite(flights["arrival_delay"]) & np.isfinite(flights["departure_delay"])
         weights = np.linalg.lstsq(blank._design(flights)[arrived], flights["arrival_delay"][arrived])[0]
-        return cls(carriers, origins, weights)
+        return cls(carriers, origins, np.asarray(weights, dtype=np.float64))
 
     def predict(self, flights: Columns) -> NDArray[np.float64]:
         """Minutes late at the destination, shape (n,); NaN where the flight never left."""
@@ -168,42 +169,41 @@ def _rows(served: Columns, predicted: NDArray[np.float64], today: date) -> Itera
     moved = weeks_moved(today)
     columns = [name for name in served if name != "scheduled"]
     scheduled = [moment.replace(tzinfo=UTC) + moved for moment in served["scheduled"].astype("M8[s]").tolist()]
-    values = zip(*(served[name].tolist() for name in columns), strict=True)
+    values = zip(*(_written(served[name]) for name in columns), strict=True)
     for at, row, prediction in zip(scheduled, values, predicted.tolist(), strict=True):
         flight = dict(zip(columns, row, strict=True))
-        context_id = f"{at:%Y-%m-%d}-{flight['carrier']}{flight['flight']:.0f}-{flight['origin']}"
-        left = flight["departure_delay"] == flight["departure_delay"]
-        features = {name: _number(flight[name]) for name in _FEATURES}
-        features |= {"flight": f"{flight['carrier']} {flight['flight']:.0f}", "cancelled": not left}
+        context_id = f"{at:%Y-%m-%d}-{flight['carrier']}{flight['flight']}-{flight['origin']}"
+        left = flight["departure_delay"] is not None
+        features = {name: flight[name] for name in _FEATURES}
+        features |= {"flight": f"{flight['carrier']} {flight['flight']}", "cancelled": not left}
         if not left:
             yield (Event(at, context_id, features),)
             continue
-        features["departure_delay"] = _number(flight["departure_delay"])
-        features |= {"predicted_delay": round(prediction, 1), "model_version": MODEL_VERSION}
+        features |= {"departure_delay": flight["departure_delay"], "predicted_delay": round(prediction, 1)}
+        features["model_version"] = MODEL_VERSION
         departure = Event(at, context_id, features)
         delay = flight["arrival_delay"]
-        if delay != delay:  # diverted: it never landed where the label would be taken
+        if delay is None:  # diverted: it never landed where the label would be taken
             yield (departure,)
             continue
         taxi = (_minutes(flight["landed_at"]) - _minutes(flight["left_at"]) - flight["air_time"]) % 60
         landed = at + timedelta(minutes=flight["departure_delay"] + flight["air_time"] + taxi)
-        label = {"arrival_delay": _number(delay), "error": round(delay - prediction, 1)}
+        label = {"arrival_delay": delay, "prediction_error": round(delay - prediction, 1)}
         yield departure, Event(max(at, landed), context_id, label)
 
 
-_FEATURES = ("carrier", "origin", "destination", "distance", "departure_hour", "seats")
-_FEATURES += ("visibility", "wind_speed", "precipitation")
+_FEATURES = (
+    "carrier", "origin", "destination", "distance", "departure_hour", "seats", "visibility", "wind_speed", "precipitation",
+)  # fmt: skip
 
 
-def _number(value: Any) -> Any:
-    """As people write it: no value for NaN, 4 rather than 4.0."""
-    if not isinstance(value, float):
-        return value
-    if value != value:
-        return None
-    return int(value) if value.is_integer() else round(value, 2)
+def _written(column: Column) -> list[Any]:
+    """As people write it: None for no value, 4 rather than 4.0."""
+    if column.dtype.kind != "f":
+        return list(column)
+    return [None if math.isnan(x) else int(x) if x.is_integer() else round(x, 2) for x in column.tolist()]
 
 
-def _minutes(clock: float) -> float:
+def _minutes(clock: int) -> int:
     """Minutes since midnight of a time written as 1359."""
     return clock // 100 * 60 + clock % 100
