@@ -1,0 +1,364 @@
+"""Sums over columns in memory: the :class:`SumsSource` of ``mona check``, notebooks and tests.
+
+Rows are contexts. Everything is one dictionary code per row and axis, and one ``bincount`` per sum, in row
+order, so the same table gives the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import re2
+from numpy.typing import NDArray
+
+from mona_server.detect.source import (
+    AtomSums,
+    Axis,
+    AxisRequest,
+    Codes,
+    Floats,
+    GroupSums,
+    NetValues,
+    SourceQuestion,
+)
+from mona_server.errors import BadRequest
+from mona_server.segment import Condition, Differs, Equals, Matches, OneOf, Range, Scalar, Segment
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A text or boolean column: row i has the value ``values[codes[i]]``, and none where the code is -1."""
+
+    codes: Codes
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """An array column of ``length`` rows: element i stands in row ``rows[i]``; each row holds a value once."""
+
+    rows: NDArray[np.int64]
+    codes: Codes
+    values: tuple[Scalar, ...]
+    length: int
+
+
+Column = Floats | Coded | Elements
+"""Numbers are floats with NaN for "no value"."""
+
+Segmentations = Mapping[tuple[str, str | None], tuple[Condition, ...]]
+"""(field, segmentation name or None for the default) → disjoint conditions; absent: each value on its own."""
+
+
+def coded(values: Sequence[Scalar | None] | NDArray[np.object_]) -> Coded:
+    """A column of texts or booleans from Python values; ``None`` is missing. Values are sorted by their text.
+
+    >>> coded(["b", None, "a"])
+    Coded(codes=array([ 1, -1,  0], dtype=int32), values=('a', 'b'))
+    """
+    distinct = tuple(sorted({value for value in values if value is not None}, key=str))
+    place = {value: code for code, value in enumerate(distinct)}
+    codes = np.fromiter((-1 if v is None else place[v] for v in values), np.int32, len(values))
+    return Coded(codes, distinct)
+
+
+class TableSource:
+    """Sums for one question over one table.
+
+    ``columns`` are the fields (each as long as ``time_ms``), ``time_ms`` the time of each row, Unix milliseconds.
+    Raises :class:`BadRequest` where the question names a field that the table does not have.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, Column],
+        time_ms: NDArray[np.int64],
+        question: SourceQuestion,
+        segmentations: Segmentations | None = None,
+    ) -> None:
+        self._columns = columns
+        self._masks: dict[tuple[str, Condition], Mask] = {}
+        self._edges = np.asarray(question.edges_ms, np.int64)
+        self._frames = len(self._edges) - 1
+        self._length = len(time_ms)
+        frame = np.searchsorted(self._edges, time_ms, side="right") - 1
+        inside = (frame >= 0) & (frame < self._frames)
+        if question.within:
+            inside &= self._mask(question.within)
+        for segment in question.excluded:
+            inside &= ~self._mask(segment)
+        for first, last, segment in question.frame_filters:
+            inside &= (frame < first) | (frame >= last) | self._mask(segment)
+        self._rows = np.flatnonzero(inside)
+        self._frame = frame[self._rows].astype(np.int64)
+        self._metrics = question.metrics
+        values = [self._numbers(name)[self._rows] for name in question.metrics]
+        self._present = [None if not np.isnan(v).any() else ~np.isnan(v) for v in values]
+        self._offsets = np.array([_offset(v) for v in values])
+        # Missing values weigh nothing: their deviation is 0, and their presence is counted apart.
+        self._deviation = [np.nan_to_num(v - c) for v, c in zip(values, self._offsets, strict=True)]
+        made = [self._axis(request, segmentations or {}) for request in question.axes]
+        self._axes = tuple(axis for axis, _ in made)
+        self._codes = [codes for _, codes in made]
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        return self._axes
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return self._metrics
+
+    @property
+    def offsets(self) -> Floats:
+        return self._offsets
+
+    @property
+    def edges_ms(self) -> NDArray[np.int64]:
+        return self._edges
+
+    def sums(self, axes: Sequence[int], min_size: float = 1) -> GroupSums:
+        """All segments over exactly these axes with at least ``min_size`` contexts in all frames together."""
+        listed = [c for c in (self._codes[axis] for axis in axes) if isinstance(c, Elements)]
+        if len(listed) > 1:
+            raise BadRequest("a segment may hold one array field only")
+        rows = listed[0].rows if listed else None  # the context of each item; None: items are contexts
+        items = [_of_items(self._codes[axis], rows) for axis in axes]
+        key, cells, origin = self._keys(axes, items, rows)
+        sizes = np.bincount(key, minlength=cells)
+        kept = np.flatnonzero(sizes >= max(min_size, 1))
+        place = np.full(cells, -1, np.int64)
+        place[kept] = np.arange(len(kept))
+        group = place[key]
+        if len(kept) < cells:
+            alive = np.flatnonzero(group >= 0)
+            group, origin = group[alive], alive if origin is None else origin[alive]
+        first = np.zeros(len(kept), np.int64)
+        first[group[::-1]] = np.arange(len(group))[::-1]  # written last to first: the first item stays
+        some = first if origin is None else origin[first]
+        codes = np.array([item[some] for item in items], np.int32).reshape(len(axes), len(kept)).T
+        at = origin if rows is None else rows if origin is None else rows[origin]
+        return GroupSums(tuple(axes), np.ascontiguousarray(codes), *self._add(group, len(kept), at))
+
+    def _keys(
+        self, axes: Sequence[int], items: Sequence[Codes], rows: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.int64], int, NDArray[np.int64] | None]:
+        """One number per item for its codes, how many there can be, and the items that have all codes (None: all)."""
+        length = len(self._rows) if rows is None else len(rows)
+        known = np.ones(length, bool)
+        for item in items:
+            known &= item >= 0
+        origin = None if known.all() else np.flatnonzero(known)
+        key, cells = np.zeros(length if origin is None else len(origin), np.int64), 1
+        for axis, item in zip(axes, items, strict=True):
+            width = len(self._axes[axis].conditions)
+            key = key * width + (item if origin is None else item[origin])
+            cells *= width
+            if cells > 4 * length + 1_000_000:  # number what is there before the product outgrows memory
+                seen, key = np.unique(key, return_inverse=True)
+                cells = len(seen)
+        return key, cells, origin
+
+    def atoms(self, segments: Sequence[Segment]) -> AtomSums:
+        """One scan that tells how segments overlap; rows are grouped by a 64-bit sum over their segments."""
+        weights = np.random.default_rng(0).integers(0, 2**64, len(segments), np.uint64)
+        label = np.zeros(len(self._rows), np.uint64)
+        masks = []
+        for segment, weight in zip(segments, weights, strict=True):
+            mask = self._mask(segment)[self._rows]
+            label[mask] += weight
+            masks.append(mask)
+        _, first, atom = np.unique(label, return_index=True, return_inverse=True)
+        member = np.array([mask[first] for mask in masks], bool).reshape(len(masks), len(first)).T
+        return AtomSums(np.ascontiguousarray(member), *self._add(atom.astype(np.int64), len(first), None))
+
+    def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
+        """Exact values over frames first..last-1."""
+        inside = (self._frame >= first_frame) & (self._frame < last_frame) & self._mask(segment)[self._rows]
+        values = self._numbers(metric)[self._rows][inside]
+        distinct, weights = np.unique(values[~np.isnan(values)], return_counts=True)
+        return NetValues(distinct, weights.astype(np.float64))
+
+    def _add(
+        self, group: NDArray[np.int64], groups: int, rows: NDArray[np.int64] | None
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        """Size (S, K) and count, total, square (M, S, K); ``rows`` None = all rows in order."""
+        shape, cells = (groups, self._frames), groups * self._frames
+        cell = group * self._frames + (self._frame if rows is None else self._frame[rows])
+        size = np.bincount(cell, minlength=cells).astype(np.float64).reshape(shape)
+        count, total, square = (np.empty((len(self._metrics), *shape)) for _ in range(3))
+        for m, deviation in enumerate(self._deviation):
+            present = self._present[m]
+            weights = deviation if rows is None else deviation[rows]
+            if present is None:
+                count[m] = size
+            else:
+                chosen = present if rows is None else present[rows]
+                count[m] = np.bincount(cell[chosen], minlength=cells).reshape(shape)
+            total[m] = np.bincount(cell, weights, cells).reshape(shape)
+            square[m] = np.bincount(cell, weights * weights, cells).reshape(shape)
+        return size, count, total, square
+
+    def _column(self, name: str) -> Column:
+        try:
+            return self._columns[name]
+        except KeyError:
+            raise BadRequest(f"the table has no column {name}", hint=f"it has {', '.join(self._columns)}") from None
+
+    def _numbers(self, name: str) -> Floats:
+        """A metric as floats: booleans are 0/1; of other texts only the presence counts."""
+        column = self._column(name)
+        if isinstance(column, Coded):
+            truth = np.array([float(v) if isinstance(v, bool | int | float) else 0.0 for v in column.values] + [np.nan])
+            return truth[column.codes]
+        if isinstance(column, Elements):
+            present = np.full(column.length, np.nan)
+            present[column.rows] = 0.0
+            return present
+        return np.asarray(column, np.float64)
+
+    def _axis(self, request: AxisRequest, segmentations: Segmentations) -> tuple[Axis, Codes | Elements]:
+        column = self._column(request.field)
+        given = segmentations.get((request.field, request.segmentation))
+        conditions = _values_of(column) if given is None else given
+        conditions = tuple(
+            c
+            for c in conditions
+            if not (isinstance(c, Equals) and c.value is not None and c.value in request.avoid_values)
+        )
+        ordered = any(isinstance(c, Range) for c in conditions)
+        if isinstance(column, Elements):
+            return self._elements(column, conditions, request.field)
+        code = _codes(column, conditions)
+        return Axis(request.field, conditions, ordered), code[self._rows]
+
+    def _elements(self, column: Elements, conditions: tuple[Condition, ...], name: str) -> tuple[Axis, Elements]:
+        place = np.full(column.length, -1, np.int64)
+        place[self._rows] = np.arange(len(self._rows))
+        rows = place[column.rows]
+        empty = np.ones(column.length, bool)
+        empty[column.rows] = False
+        bare = place[np.flatnonzero(empty)]
+        codes = _codes(Coded(column.codes, column.values), conditions)
+        missing = _codes(Coded(np.full(1, -1, np.int32), ()), conditions)[0]
+        rows = np.concatenate([rows, bare])
+        codes = np.concatenate([codes, np.full(len(bare), missing, np.int32)])
+        kept = (rows >= 0) & (codes >= 0)
+        return (
+            Axis(name, conditions, overlapping=True),
+            Elements(rows[kept], codes[kept], column.values, len(self._rows)),
+        )
+
+    def _mask(self, segment: Segment) -> Mask:
+        """(rows of the table,): is the row inside of the segment."""
+        inside = np.ones(self._length, bool)
+        for name, options in segment.conditions:
+            some = np.zeros(self._length, bool)
+            for condition in options:
+                key = (name, condition)
+                if key not in self._masks:
+                    self._masks[key] = matches(self._column(name), condition)
+                some |= self._masks[key]
+            inside &= some
+        return inside
+
+
+def matches(column: Column, condition: Condition) -> Mask:
+    """(rows,): does the row meet the condition. A row of an array column does when one of its elements does."""
+    if isinstance(column, Elements):
+        inside = np.zeros(column.length, bool)
+        inside[column.rows[matches(Coded(column.codes, column.values), condition)]] = True
+        empty = np.ones(column.length, bool)
+        empty[column.rows] = False
+        wants_missing = bool(matches(Coded(np.full(1, -1, np.int32), ()), condition)[0])
+        return inside | empty if wants_missing else inside
+    if isinstance(column, Coded):
+        verdicts = np.array([_meets(value, condition) for value in (*column.values, None)], bool)
+        return verdicts[column.codes]
+    missing = np.isnan(column)
+    if isinstance(condition, Equals | Differs):
+        if condition.value is None:
+            same = missing
+        else:
+            same = column == _number(condition.value)
+        return same if isinstance(condition, Equals) else ~same
+    if isinstance(condition, OneOf):
+        inside = np.isin(column, [_number(v) for v in condition.values if v is not None])
+        return inside | missing if None in condition.values else inside
+    if isinstance(condition, Range):
+        inside = ~missing
+        if condition.min_value is not None:
+            inside &= column >= condition.min_value
+        if condition.max_value is not None:
+            inside &= column < condition.max_value
+        return inside
+    return np.zeros(len(column), bool)  # a pattern never fits a number
+
+
+def _meets(value: Scalar | None, condition: Condition) -> bool:
+    match condition:
+        case Equals(wanted):
+            return _same(value, wanted)
+        case Differs(unwanted):
+            return not _same(value, unwanted)
+        case OneOf(values):
+            return any(_same(value, wanted) for wanted in values)
+        case Matches(regex):
+            return isinstance(value, str) and re2.search(regex, value) is not None
+        case Range(low, high):
+            if isinstance(value, str) or value is None:
+                return False
+            return (low is None or value >= low) and (high is None or value < high)
+
+
+def _same(value: Scalar | None, wanted: Scalar | None) -> bool:
+    """Equality that keeps true apart from 1."""
+    return value == wanted and isinstance(value, bool) == isinstance(wanted, bool)
+
+
+def _number(value: Scalar) -> float:
+    return np.nan if isinstance(value, str) else float(value)
+
+
+def _values_of(column: Column) -> tuple[Condition, ...]:
+    """Each value on its own, then MISSING."""
+    if isinstance(column, Coded | Elements):
+        return (*(Equals(value) for value in column.values), Equals(None))
+    distinct = np.unique(column[~np.isnan(column)])
+    return (*(Equals(int(v) if float(v).is_integer() else float(v)) for v in distinct), Equals(None))
+
+
+def _codes(column: Floats | Coded, conditions: tuple[Condition, ...]) -> Codes:
+    """(rows,): the number of the first condition that the row meets, or -1."""
+    if not isinstance(column, Coded):
+        code = np.full(len(column), -1, np.int32)
+        for i in range(len(conditions) - 1, -1, -1):
+            code[matches(column, conditions[i])] = i
+        return code
+    exact = {(isinstance(c.value, bool), c.value): i for i, c in enumerate(conditions) if isinstance(c, Equals)}
+    others = [(i, c) for i, c in enumerate(conditions) if not isinstance(c, Equals)]
+    table = np.empty(len(column.values) + 1, np.int32)
+    for place, value in enumerate((*column.values, None)):
+        found = [i for i, c in others if _meets(value, c)]
+        table[place] = min([*found, exact.get((isinstance(value, bool), value), len(conditions))])
+    table[table == len(conditions)] = -1
+    return table[column.codes]
+
+
+def _of_items(codes: Codes | Elements, rows: NDArray[np.int64] | None) -> Codes:
+    if isinstance(codes, Elements):
+        return codes.codes
+    return codes if rows is None else codes[rows]
+
+
+def _offset(values: Floats) -> float:
+    """A number near the mean with few bits, so that differences from it are exact for integers."""
+    present = values[~np.isnan(values)]
+    if not len(present):
+        return 0.0
+    mantissa, exponent = np.frexp(present.mean())
+    return float(np.ldexp(np.round(mantissa * 256) / 256, exponent))

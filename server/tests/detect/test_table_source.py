@@ -1,0 +1,176 @@
+"""Sums over columns in memory, against the same sums written as loops."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from mona_server.detect.source import AxisRequest, Floats, SourceQuestion
+from mona_server.detect.table_source import Coded, Column, Elements, TableSource, coded, matches
+from mona_server.errors import BadRequest
+from mona_server.segment import Condition, Differs, Equals, Matches, OneOf, Range, Segment
+
+EDGES = (0, 100, 200, 300)
+
+
+def table(seed: int, n: int = 200) -> tuple[list[str | None], Floats, list[bool | None], NDArray[np.int64]]:
+    rng = np.random.default_rng(seed)
+    cities = [["Haifa", "Jaffa", None, "Eilat"][i] for i in rng.integers(0, 4, n)]
+    amount = np.where(rng.random(n) < 0.1, np.nan, rng.integers(0, 50, n).astype(float))
+    flag = [[True, False, None][i] for i in rng.integers(0, 3, n)]
+    time_ms = rng.integers(-20, 320, n)
+    return cities, amount, flag, time_ms
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 12))
+def test_sums_equal_a_plain_loop(seed: int, min_size: int) -> None:
+    """Sizes, counts, totals and squares of every segment are those of a loop over rows."""
+    cities, amount, flag, time_ms = table(seed)
+    question = SourceQuestion(
+        axes=(AxisRequest("city"), AxisRequest("amount"), AxisRequest("flag")),
+        metrics=("amount", "flag"),
+        edges_ms=EDGES,
+    )
+    buckets = (Range(None, 10), Range(10, 30), Equals(None))
+    source = TableSource(
+        {"city": coded(cities), "amount": amount, "flag": coded(flag)}, time_ms, question, {("amount", None): buckets}
+    )
+    numbers = {"amount": amount, "flag": np.array([np.nan if f is None else float(f) for f in flag])}
+    for axes in [(), (0,), (0, 1), (0, 1, 2)]:
+        sums = source.sums(axes, min_size)
+        expected: dict[tuple[int, ...], list[int]] = {}
+        for i in range(len(cities)):
+            if not 0 <= time_ms[i] < 300:
+                continue
+            bucket = 2 if np.isnan(amount[i]) else 0 if amount[i] < 10 else 1 if amount[i] < 30 else -1
+            city = {"Eilat": 0, "Haifa": 1, "Jaffa": 2, None: 3}[cities[i]]
+            code = tuple((city, bucket, {False: 0, True: 1, None: 2}[flag[i]])[a] for a in axes)
+            if -1 not in code:
+                expected.setdefault(code, []).append(i)
+        expected = {code: rows for code, rows in expected.items() if len(rows) >= min_size}
+        assert {tuple(int(c) for c in code) for code in sums.codes} == set(expected)
+        for s, code in enumerate(sums.codes):
+            rows = np.array(expected[tuple(int(c) for c in code)])
+            for k in range(3):
+                frame = rows[(time_ms[rows] >= EDGES[k]) & (time_ms[rows] < EDGES[k + 1])]
+                assert sums.size[s, k] == len(frame)
+                for m, name in enumerate(source.metrics):
+                    present = numbers[name][frame]
+                    present = present[~np.isnan(present)] - source.offsets[m]
+                    assert sums.count[m, s, k] == len(present)
+                    assert sums.total[m, s, k] == pytest.approx(present.sum(), abs=1e-9)
+                    assert sums.square[m, s, k] == pytest.approx((present**2).sum(), abs=1e-9)
+
+
+def test_atoms_add_up_to_their_segments() -> None:
+    """The atoms inside of a segment hold exactly its rows, and all atoms hold everybody."""
+    cities, amount, flag, time_ms = table(5)
+    columns: dict[str, Column] = {"city": coded(cities), "amount": amount, "flag": coded(flag)}
+    source = TableSource(columns, time_ms, SourceQuestion((AxisRequest("city"),), ("amount",), EDGES))
+    segments = [
+        Segment.of({"city": Equals("Haifa")}),
+        Segment.of({"amount": Range(5, 40)}),
+        Segment.of({"flag": Equals(True), "city": Equals(None)}),
+        Segment(),
+    ]
+    atoms = source.atoms(segments)
+    everybody = source.sums(())
+    assert atoms.size.sum(0) == pytest.approx(everybody.size[0])
+    haifa = source.sums((0,))
+    row = next(s for s, c in enumerate(haifa.codes) if source.axes[0].conditions[c[0]] == Equals("Haifa"))
+    assert (atoms.size[atoms.member[:, 0]].sum(0) == haifa.size[row]).all()
+    assert atoms.total[0][atoms.member[:, 0]].sum(0) == pytest.approx(haifa.total[0, row])
+    for g, segment in enumerate(segments):
+        values = source.net_values(segment, "amount", 0, 3)
+        assert values.weights.sum() == atoms.count[0][atoms.member[:, g]].sum()
+    assert len({tuple(pattern) for pattern in atoms.member}) == len(atoms.member)
+
+
+def test_an_array_field_counts_a_context_once_per_element() -> None:
+    """A context with two tags is in both segments; one without tags is MISSING."""
+    tags = Elements(np.array([0, 0, 2]), np.array([0, 1, 1], np.int32), ("a", "b"), 3)
+    columns: dict[str, Column] = {"tags": tags, "x": np.array([1.0, 2.0, 4.0]), "g": coded(["u", "u", "v"])}
+    question = SourceQuestion((AxisRequest("tags"), AxisRequest("g")), ("x",), (0, 10))
+    source = TableSource(columns, np.array([1, 2, 3]), question)
+    assert source.axes[0].overlapping
+    sums = source.sums((0,))
+    found = {source.axes[0].conditions[c[0]].value: s for s, c in enumerate(sums.codes)}
+    assert {value: sums.size[s, 0] for value, s in found.items()} == {"a": 1, "b": 2, None: 1}
+    assert sums.total[0, found["b"], 0] == pytest.approx(5 - 2 * source.offsets[0])
+    both = source.sums((0, 1))
+    assert both.size.sum() == 4
+    assert source.net_values(Segment.of({"tags": Equals("b")}), "x", 0, 1).values.tolist() == [1.0, 4.0]
+
+
+def test_filters_cut_rows_before_sums() -> None:
+    """``within``, ``excluded`` and frame filters act on rows, each where it applies."""
+    columns: dict[str, Column] = {"city": coded(["a", "a", "b", "b"]), "x": np.arange(4.0)}
+    question = SourceQuestion(
+        (AxisRequest("city"),), ("x",), (0, 10, 20), excluded=(Segment.of({"x": Equals(0)}),),
+        frame_filters=((1, 2, Segment.of({"city": Equals("b")})),),
+    )  # fmt: skip
+    source = TableSource(columns, np.array([1, 11, 11, 2]), question)
+    assert source.sums(()).size.tolist() == [[1, 1]]
+
+
+def test_avoided_values_are_no_segments() -> None:
+    """``avoid_values`` takes a value off the axis; its rows stay in everybody."""
+    columns: dict[str, Column] = {"city": coded(["a", "b", "b"]), "x": np.arange(3.0)}
+    question = SourceQuestion((AxisRequest("city", None, ("b",)),), ("x",), (0, 10))
+    source = TableSource(columns, np.array([1, 1, 1]), question)
+    assert [source.axes[0].conditions[c[0]] for c in source.sums((0,)).codes] == [Equals("a")]
+    assert source.sums(()).size.tolist() == [[3]]
+
+
+def test_many_axes_do_not_outgrow_memory() -> None:
+    """Products of wide axes are numbered by what is there."""
+    rng = np.random.default_rng(0)
+    codes = [rng.integers(0, 500, 300).astype(np.int32) for _ in range(4)]
+    columns = {f"d{j}": Coded(codes[j], tuple(map(str, range(500)))) for j in range(4)}
+    question = SourceQuestion(tuple(AxisRequest(name) for name in columns), (), (0, 10))
+    source = TableSource(columns, np.ones(300, np.int64), question)
+    sums = source.sums((0, 1, 2, 3))
+    assert sums.size.sum() == 300
+    assert {tuple(code) for code in sums.codes} == set(zip(*codes, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        (Equals("ab"), [True, False, False, False]),
+        (Equals(None), [False, False, False, True]),
+        (Differs("ab"), [False, True, True, True]),
+        (OneOf(("b", None)), [False, True, False, True]),
+        (Matches("b$"), [True, True, False, False]),
+        (Equals(1), [False, False, False, False]),
+    ],
+)
+def test_conditions_on_texts(condition: Condition, expected: list[bool]) -> None:
+    """Each condition picks the rows that its words say; true is not 1."""
+    assert matches(coded(["ab", "b", True, None]), condition).tolist() == expected
+
+
+def test_conditions_on_numbers() -> None:
+    """Ranges are half open and never hold missing values."""
+    column = np.array([1.0, 2.0, np.nan])
+    for condition, options in itertools.groupby(
+        [
+            (Range(1, 2), [True, False, False]),
+            (OneOf((2, None)), [False, True, True]),
+            (Differs(1), [False, True, True]),
+        ],
+        key=lambda pair: pair[0],
+    ):
+        assert matches(column, condition).tolist() == next(options)[1]
+
+
+def test_an_unknown_field_is_named() -> None:
+    """A question about a field that is not there is the caller's error."""
+    with pytest.raises(BadRequest, match="no column town"):
+        TableSource({"x": np.ones(1)}, np.ones(1, np.int64), SourceQuestion((AxisRequest("town"),), (), (0, 10)))
