@@ -1,0 +1,5 @@
+"""``python -m mona_server.cli`` is the program ``mona``."""
+
+from mona_server.cli import main
+
+main()
