@@ -126,8 +126,12 @@ class SumsSource(Protocol):
         """All segments over exactly these axes with at least ``min_size`` contexts in all frames together."""
         ...
 
-    def atoms(self, segments: Sequence[Segment]) -> AtomSums:
-        """One scan that tells how segments (of any fields of the class) overlap."""
+    def atoms(self, segments: Sequence[Segment], spans: Sequence[tuple[int, int]] | None = None) -> AtomSums:
+        """One scan that tells how segments (of any fields of the class) overlap.
+
+        With ``spans`` the K of the answer are not the frames but sums over them: column i adds frames a..b-1 of
+        ``spans[i] = (a, b)``. Many segments make many atoms, so ask for two spans rather than for seventy frames.
+        """
         ...
 
     def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:

@@ -163,7 +163,7 @@ class TableSource:
                 cells = len(seen)
         return key, cells, origin
 
-    def atoms(self, segments: Sequence[Segment]) -> AtomSums:
+    def atoms(self, segments: Sequence[Segment], spans: Sequence[tuple[int, int]] | None = None) -> AtomSums:
         """One scan that tells how segments overlap; rows are grouped by a 64-bit sum over their segments."""
         weights = np.random.default_rng(0).integers(0, 2**64, len(segments), np.uint64)
         label = np.zeros(len(self._rows), np.uint64)
@@ -174,7 +174,15 @@ class TableSource:
             masks.append(mask)
         _, first, atom = np.unique(label, return_index=True, return_inverse=True)
         member = np.array([mask[first] for mask in masks], bool).reshape(len(masks), len(first)).T
-        return AtomSums(np.ascontiguousarray(member), *self._add(atom.astype(np.int64), len(first), None))
+        atom = atom.astype(np.int64)
+        if spans is None:
+            return AtomSums(np.ascontiguousarray(member), *self._add(atom, len(first), None))
+        columns = []
+        for a, b in spans:
+            rows = np.flatnonzero((self._frame >= a) & (self._frame < b))
+            columns.append(self._add(atom[rows], len(first), rows, one_frame=True))
+        size, count, total, square = (np.concatenate(parts, axis=-1) for parts in zip(*columns, strict=True))
+        return AtomSums(np.ascontiguousarray(member), size, count, total, square)
 
     def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
         """Exact values over frames first..last-1."""
@@ -184,11 +192,13 @@ class TableSource:
         return NetValues(distinct, weights.astype(np.float64))
 
     def _add(
-        self, group: NDArray[np.int64], groups: int, rows: NDArray[np.int64] | None
+        self, group: NDArray[np.int64], groups: int, rows: NDArray[np.int64] | None, *, one_frame: bool = False
     ) -> tuple[Floats, Floats, Floats, Floats]:
-        """Size (S, K) and count, total, square (M, S, K); ``rows`` None = all rows in order."""
-        shape, cells = (groups, self._frames), groups * self._frames
-        cell = group * self._frames + (self._frame if rows is None else self._frame[rows])
+        """Size (S, K) and count, total, square (M, S, K); ``rows`` None = all rows in order; K = 1 for one frame."""
+        frames = 1 if one_frame else self._frames
+        shape, cells = (groups, frames), groups * frames
+        frame = self._frame if rows is None else self._frame[rows]
+        cell = group if one_frame else group * frames + frame
         size = np.bincount(cell, minlength=cells).astype(np.float64).reshape(shape)
         count, total, square = (np.empty((len(self._metrics), *shape)) for _ in range(3))
         for m, deviation in enumerate(self._deviation):

@@ -86,6 +86,12 @@ def test_atoms_add_up_to_their_segments() -> None:
     row = next(s for s, c in enumerate(haifa.codes) if source.axes[0].conditions[c[0]] == Equals("Haifa"))
     assert (atoms.size[atoms.member[:, 0]].sum(0) == haifa.size[row]).all()
     assert atoms.total[0][atoms.member[:, 0]].sum(0) == pytest.approx(haifa.total[0, row])
+    joined = source.atoms(segments, [(0, 2), (1, 3)])
+    assert (joined.member == atoms.member).all()
+    assert joined.size == pytest.approx(np.stack([atoms.size[:, :2].sum(1), atoms.size[:, 1:].sum(1)], 1))
+    assert joined.square[0] == pytest.approx(
+        np.stack([atoms.square[0][:, :2].sum(1), atoms.square[0][:, 1:].sum(1)], 1)
+    )
     for g, segment in enumerate(segments):
         values = source.net_values(segment, "amount", 0, 3)
         assert values.weights.sum() == atoms.count[0][atoms.member[:, g]].sum()
