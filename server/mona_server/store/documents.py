@@ -1,0 +1,104 @@
+"""Documents: what is known of each context. Functions run in the caller's transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+Key = tuple[int, str]
+"""Class id and context id."""
+
+_COLUMNS = "document_id, hash, class_id, context_id, time_ms, explicit, arrival_ms, updated_ms, variables, fact"
+
+
+@dataclass(slots=True)
+class Document:
+    """One context as stored. The fold changes it in place and puts it back."""
+
+    document_id: int | None
+    """None until it is stored."""
+    hash: int
+    class_id: int
+    context_id: str
+    time_ms: int
+    explicit: int
+    """1 where the time comes from a timestamp that a message named."""
+    arrival_ms: int
+    updated_ms: int
+    variables: bytes
+    """Merged variables, JSON."""
+    fact: bytes | None
+    """The last fact that was written, see :mod:`mona_server.store.rows`."""
+
+
+def hash_key(class_id: int, context_id: str) -> int:
+    """48 bits: small in the index, and not to be collided by somebody who chooses ids."""
+    digest = hashlib.blake2b(b"%d:%s" % (class_id, context_id.encode("utf-8", "surrogatepass")), digest_size=6)
+    return int.from_bytes(digest.digest(), "big")
+
+
+def load(connection: sqlite3.Connection, keys: Collection[Key]) -> dict[Key, Document]:
+    """The documents of these keys that exist. One pass over the index in its order."""
+    wanted = {hash_key(*key): key for key in keys}
+    several = set(keys) if len(wanted) != len(keys) else ()  # two wanted keys with one hash
+    hashes = sorted(wanted)
+    found: dict[Key, Document] = {}
+    for start in range(0, len(hashes), 10_000):
+        # Integers of our own, so they may stand in the text; binding 10,000 of them is slower.
+        text = ",".join(map(str, hashes[start : start + 10_000]))
+        for row in connection.execute(f"SELECT {_COLUMNS} FROM documents WHERE hash IN ({text})"):
+            key = (row[2], row[3])
+            if wanted[row[1]] == key or key in several:
+                found[key] = Document(*row)
+    return found
+
+
+def put(connection: sqlite3.Connection, documents: Iterable[Document]) -> None:
+    """Store new documents and changed ones."""
+    new, changed = [], []
+    for d in documents:
+        if d.document_id is None:
+            new.append(
+                (
+                    d.hash,
+                    d.class_id,
+                    d.context_id,
+                    d.time_ms,
+                    d.explicit,
+                    d.arrival_ms,
+                    d.updated_ms,
+                    d.variables,
+                    d.fact,
+                )
+            )
+        else:
+            changed.append((d.time_ms, d.explicit, d.arrival_ms, d.updated_ms, d.variables, d.fact, d.document_id))
+    # The order of the pages that are touched: a late label finds its neighbours in the cache.
+    changed.sort(key=lambda row: row[6])
+    connection.executemany(
+        "INSERT INTO documents (hash, class_id, context_id, time_ms, explicit, arrival_ms, updated_ms, variables, fact)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        new,
+    )
+    connection.executemany(
+        "UPDATE documents SET time_ms = ?, explicit = ?, arrival_ms = ?, updated_ms = ?, variables = ?, fact = ?"
+        " WHERE document_id = ?",
+        changed,
+    )
+
+
+def remove(connection: sqlite3.Connection, document_ids: Iterable[int]) -> None:
+    """Forget documents."""
+    connection.executemany("DELETE FROM documents WHERE document_id = ?", [(i,) for i in sorted(document_ids)])
+
+
+def scan(connection: sqlite3.Connection, class_ids: Sequence[int], after: int, limit: int) -> Iterator[Document]:
+    """Documents of some classes with an id above ``after``, in the order of their ids."""
+    marks = ",".join("?" * len(class_ids))
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM documents WHERE document_id > ? AND class_id IN ({marks}) ORDER BY document_id LIMIT ?",
+        (after, *class_ids, limit),
+    )
+    return (Document(*row) for row in rows)

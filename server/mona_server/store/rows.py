@@ -1,0 +1,240 @@
+"""Facts and messages on their way from the fold to a file: compact bytes in, columns out.
+
+A *fact* is one msgpack array ``[layout, context id, time, arrival, value, ...]``. It is kept with the document,
+and the minus row that cancels it later is a copy of these bytes, never built again: configuration or code may
+have changed in between. A *chunk* (one fold transaction, one class) is ``[[minus facts], [plus facts]]``,
+compressed. :func:`fact_columns` turns chunks into one numpy array per column.
+
+Columns are ``MaskedArray`` for numbers and booleans (masked = NULL) and plain object arrays with None for texts
+and lists; DuckDB reads both without a copy in Python. Cast text and list columns in SQL: one that is empty or
+all None has no type of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import msgspec
+import numpy as np
+import zstandard
+
+DAY_MS = 86_400_000
+
+Columns = dict[str, Any]
+"""Column name → numpy array, all of one length."""
+
+TYPES = {"numeric": "DOUBLE", "boolean": "BOOLEAN", "timestamp": "BIGINT", "string": "VARCHAR", "geo": "VARCHAR"}
+"""Field type → column type."""
+
+RESERVED = {
+    "MONA_ID": "VARCHAR",
+    "MONA_TIMESTAMP": "BIGINT",
+    "MONA_ARRIVAL_TIMESTAMP": "BIGINT",
+    "MONA_REVISION": "BIGINT",
+    "MONA_SIGN": "TINYINT",
+    "MONA_DAY": "INTEGER",
+}
+"""Columns that every file of facts has, first."""
+
+MESSAGE_COLUMNS = {
+    "MONA_ID": "VARCHAR",
+    "MONA_NUMBER": "BIGINT",
+    "MONA_INDEX": "INTEGER",
+    "MONA_ARRIVAL_TIMESTAMP": "BIGINT",
+    "MONA_EXPORT_TIMESTAMP": "BIGINT",
+    "MONA_ACTION": "VARCHAR",
+    "MONA_REVISION": "BIGINT",
+    "MONA_DAY": "INTEGER",
+    "MESSAGE": "VARCHAR",
+}
+"""Columns of a file of messages; the day is the one of the arrival."""
+
+_NUMPY = {
+    "DOUBLE": np.float64,
+    "BOOLEAN": np.bool_,
+    "BIGINT": np.int64,
+    "INTEGER": np.int32,
+    "TINYINT": np.int8,
+}
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder()
+
+
+@dataclass(frozen=True, slots=True)
+class PhysicalColumn:
+    """Where a field is stored."""
+
+    field: str
+    type: str
+    """Key of :data:`TYPES`."""
+    physical: str
+    lists: bool = False
+    """Some rows have an array: distinct elements in ``<physical>[]``, NULL in ``physical``."""
+
+    @property
+    def list_column(self) -> str:
+        return self.physical + "[]"
+
+
+def encode_fact(layout: int, context_id: str, time_ms: int, arrival_ms: int, values: Sequence[Any]) -> bytes:
+    """The stored form of one fact. ``values`` in the order of the layout: float, bool, int, str, list or None."""
+    return _encoder.encode((layout, context_id, time_ms, arrival_ms, *values))
+
+
+def fact_time(fact: bytes) -> int:
+    """Context time of an encoded fact."""
+    time_ms: int = _decoder.decode(fact)[2]
+    return time_ms
+
+
+def encode_fact_chunk(minus: Sequence[bytes], plus: Sequence[bytes]) -> bytes:
+    """One chunk of pending facts."""
+    return _pack(b"\x92" + _array(minus) + _array(plus))
+
+
+def encode_message_chunk(rows: Sequence[tuple[Any, ...]]) -> bytes:
+    """One chunk of pending messages: (id, number, index, arrival, export time or None, action, JSON text)."""
+    return _pack(_encoder.encode(rows))
+
+
+def _array(items: Sequence[bytes]) -> bytes:
+    return b"\xdd" + len(items).to_bytes(4, "big") + b"".join(items)
+
+
+def _pack(raw: bytes) -> bytes:
+    return zstandard.ZstdCompressor(level=1).compress(raw)
+
+
+def _unpack(body: bytes) -> Any:
+    return _decoder.decode(zstandard.ZstdDecompressor().decompress(body))
+
+
+def fact_columns(
+    chunks: Iterable[tuple[int, bytes]],
+    layouts: Mapping[int, Sequence[str]],
+    columns: Sequence[PhysicalColumn],
+) -> Columns:
+    """All rows of some ``(revision, body)`` chunks, minus rows of a chunk before its plus rows.
+
+    ``layouts`` maps a layout to its physical columns; ``columns`` are the columns of the result after the
+    reserved ones. A value of a column that is not asked for is left out.
+    """
+    parts = [
+        (rows, sign, revision)
+        for revision, body in chunks
+        for rows, sign in zip(_unpack(body), (-1, 1), strict=True)
+        if rows
+    ]
+    total = sum(len(rows) for rows, _, _ in parts)
+    signs = np.repeat(np.array([sign for _, sign, _ in parts], np.int8), [len(rows) for rows, _, _ in parts])
+    revisions = np.repeat(np.array([r for _, _, r in parts], np.int64), [len(rows) for rows, _, _ in parts])
+    everything = list(chain.from_iterable(rows for rows, _, _ in parts))
+    layout_of = np.fromiter((row[0] for row in everything), np.int64, total)
+    reserved = list(zip(*((row[1], row[2], row[3]) for row in everything), strict=True)) or [(), (), ()]
+    time_ms = np.array(reserved[1], np.int64)
+    result: Columns = {
+        "MONA_ID": _objects(reserved[0]),
+        "MONA_TIMESTAMP": time_ms,
+        "MONA_ARRIVAL_TIMESTAMP": np.array(reserved[2], np.int64),
+        "MONA_REVISION": revisions,
+        "MONA_SIGN": signs,
+        "MONA_DAY": (time_ms // DAY_MS).astype(np.int32),
+    }
+    gathered: dict[str, list[Any]] = {}
+    for layout in np.unique(layout_of).tolist():
+        names = layouts[layout]
+        where = np.flatnonzero(layout_of == layout)
+        whole = len(where) == total
+        rows = everything if whole else [everything[i] for i in where.tolist()]
+        for name, values in zip(names, list(zip(*rows, strict=True))[4:], strict=True):
+            if whole:
+                gathered[name] = list(values)
+            else:
+                column = gathered.setdefault(name, [None] * total)
+                for i, value in zip(where.tolist(), values, strict=True):
+                    column[i] = value
+    for physical_column in columns:
+        result.update(_split_lists(physical_column, gathered.get(physical_column.physical) or [None] * total))
+    return result
+
+
+def _split_lists(column: PhysicalColumn, values: list[Any]) -> Columns:
+    if not column.lists:
+        return {column.physical: typed(values, TYPES[column.type])}
+    lists = [value if isinstance(value, list) else None for value in values]
+    scalars = [None if isinstance(value, list) else value for value in values]
+    return {column.physical: typed(scalars, TYPES[column.type]), column.list_column: _objects(lists)}
+
+
+def message_columns(chunks: Iterable[tuple[int, bytes]]) -> Columns:
+    """All rows of some ``(revision, body)`` chunks of messages."""
+    rows: list[Any] = []
+    revisions: list[int] = []
+    for revision, body in chunks:
+        unpacked = _unpack(body)
+        rows += unpacked
+        revisions += [revision] * len(unpacked)
+    given = list(zip(*rows, strict=True)) or [()] * 7
+    arrival = np.array(given[3], np.int64)
+    return {
+        "MONA_ID": _objects(given[0]),
+        "MONA_NUMBER": np.array(given[1], np.int64),
+        "MONA_INDEX": np.array(given[2], np.int32),
+        "MONA_ARRIVAL_TIMESTAMP": arrival,
+        "MONA_EXPORT_TIMESTAMP": typed(list(given[4]), "BIGINT"),
+        "MONA_ACTION": _objects(given[5]),
+        "MONA_REVISION": np.array(revisions, np.int64),
+        "MONA_DAY": (arrival // DAY_MS).astype(np.int32),
+        "MESSAGE": _objects(given[6]),
+    }
+
+
+def typed(values: Sequence[Any], column_type: str) -> Any:
+    """Values (None = NULL) as an array of a column type."""
+    if column_type not in _NUMPY:
+        return _objects(values)
+    dtype = _NUMPY[column_type]
+    mask = np.fromiter((value is None for value in values), np.bool_, len(values))
+    if not mask.any():
+        return np.ma.MaskedArray(np.array(values, dtype), mask=mask)
+    zero = dtype(0)
+    return np.ma.MaskedArray(np.array([zero if value is None else value for value in values], dtype), mask=mask)
+
+
+def _objects(values: Sequence[Any]) -> Any:
+    array = np.empty(len(values), object)
+    for i, value in enumerate(values):  # assigning a list of equally long lists would make two dimensions
+        array[i] = value
+    return array
+
+
+def concatenate(parts: Sequence[Columns]) -> Columns:
+    """One set of columns from several with the same names; masks are kept."""
+    if len(parts) == 1:
+        return parts[0]
+    return {
+        name: (np.ma.concatenate if isinstance(array, np.ma.MaskedArray) else np.concatenate)(
+            [part[name] for part in parts]
+        )
+        for name, array in parts[0].items()
+    }
+
+
+def column_types(columns: Sequence[PhysicalColumn]) -> dict[str, str]:
+    """Column name → SQL type of a class, reserved columns first."""
+    types = dict(RESERVED)
+    for column in columns:
+        types[column.physical] = TYPES[column.type]
+        if column.lists:
+            types[column.list_column] = TYPES[column.type] + "[]"
+    return types
+
+
+def layout_text(physical: Sequence[str]) -> str:
+    """Canonical text of a layout."""
+    return json.dumps(list(physical), ensure_ascii=False)

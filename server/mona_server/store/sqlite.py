@@ -1,0 +1,154 @@
+"""How this server opens SQLite: WAL, durable commits, numbered migrations, one connection per thread.
+
+Transactions are opened by hand: :func:`writing` takes the write lock at once (a deferred read-then-write
+beside another writer fails instead of waiting), :func:`reading` gives several SELECTs one view.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mona_server.errors import DataDamaged, MonaError, Overloaded, Unavailable
+
+BUSY_TIMEOUT_MS = 60_000
+_SCHEMAS = Path(__file__).parent / "schema"
+
+
+class Database:
+    """One SQLite file. ``connection`` is the calling thread's own; they are made on first use."""
+
+    def __init__(
+        self,
+        path: Path,
+        schema: str,
+        *,
+        page_bytes: int = 4096,
+        cache_mib: int = 16,
+        checkpoint_pages: int = 1000,
+        mmap_mib: int = 0,
+    ) -> None:
+        """``schema`` names the folder of ``store/schema`` with the numbered migrations."""
+        self.path = path
+        self._pragmas = (
+            f"busy_timeout={BUSY_TIMEOUT_MS}",
+            f"page_size={page_bytes}",
+            "auto_vacuum=INCREMENTAL",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            f"cache_size={-cache_mib * 1024}",
+            f"wal_autocheckpoint={checkpoint_pages}",
+            # An unbounded WAL after one large transaction would never shrink.
+            f"journal_size_limit={64 * 2**20}",
+            f"mmap_size={mmap_mib * 2**20}",
+            "temp_store=MEMORY",
+            "foreign_keys=ON",
+        )
+        self._local = threading.local()
+        self._all: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        with storage_errors(path):
+            migrate(self.connection, schema)
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self.open()
+            self._local.connection = connection
+            with self._lock:
+                self._all.append(connection)
+        return connection
+
+    def open(self) -> sqlite3.Connection:
+        """A new connection that the caller closes; autocommit until a transaction is begun."""
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=256)
+        for pragma in self._pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+    def close(self) -> None:
+        with self._lock:
+            for connection in self._all:
+                connection.close()
+            self._all.clear()
+        self._local = threading.local()
+
+
+def migrate(connection: sqlite3.Connection, schema: str) -> None:
+    """Run the numbered migrations above ``user_version``, each in one transaction. Raises Unavailable if newer."""
+    files = sorted((_SCHEMAS / schema).glob("*.sql"))
+    newest = int(files[-1].stem)
+    if connection.execute("PRAGMA user_version").fetchone()[0] == newest:
+        return
+    with writing(connection):
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > newest:
+            raise Unavailable(
+                f"{schema}.db has schema {version}, this Mona knows {newest}",
+                hint="start the version that wrote it, or a newer one",
+            )
+        for file in files:
+            if int(file.stem) > version:
+                for statement in _statements(file.read_text(encoding="utf-8")):
+                    connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={newest}")
+
+
+def _statements(script: str) -> Iterator[str]:
+    # executescript() would commit the transaction that makes a migration whole.
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+@contextmanager
+def writing(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """A write transaction: all or nothing, durable when the block is left."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def reading(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Several SELECTs that see one state."""
+    connection.execute("BEGIN")
+    try:
+        yield connection
+    finally:
+        connection.execute("COMMIT")
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turns SQLite's errors into ours: full disk, read-only, damaged."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise explain(error, path) from error
+
+
+def explain(error: sqlite3.Error, path: Path) -> MonaError:
+    """What an SQLite error means for the people outside."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return Overloaded("the disk is full", retry_after_s=30, hint="free space or lower storage.disk_budget")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return DataDamaged(f"{path.name} is damaged", hint="run `mona verify`, or restore a backup")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM):
+        return Unavailable(f"{path.name} cannot be written ({error})", hint="check the disk and the file permissions")
+    if code == sqlite3.SQLITE_BUSY:
+        return Overloaded(f"{path.name} is busy", retry_after_s=1)
+    return Unavailable(f"{path.name}: {error}")

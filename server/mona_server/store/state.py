@@ -1,0 +1,117 @@
+"""``state.db``: documents, pending rows, the manifest. Two writers, fold and lake, both in short transactions."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from mona_server.store.sqlite import Database, reading, storage_errors, writing
+
+ASOF_HORIZON = "asof_horizon"
+"""Mark: the oldest revision that can still be read as of."""
+
+
+class State:
+    """Connections to ``state.db`` and the statements that several parts share. Safe for threads."""
+
+    def __init__(self, path: Path, *, cache_mib: int = 64) -> None:
+        self.path = path
+        self.database = Database(
+            path, "state", page_bytes=4096, cache_mib=cache_mib, checkpoint_pages=16_000, mmap_mib=0
+        )
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The calling thread's own connection."""
+        return self.database.connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A durable transaction, all or nothing. Raises our errors for a full or damaged disk."""
+        with storage_errors(self.path), writing(self.connection) as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Several SELECTs that see one state."""
+        with storage_errors(self.path), reading(self.connection) as connection:
+            yield connection
+
+    def close(self) -> None:
+        self.database.close()
+
+
+# Statements below run in the caller's transaction.
+
+
+def next_revision(connection: sqlite3.Connection, at_ms: int) -> int:
+    """A new revision: greater than all before it, of all tenants."""
+    return int(
+        connection.execute("INSERT INTO revisions (at_ms) VALUES (?) RETURNING revision", (at_ms,)).fetchone()[0]
+    )
+
+
+def revision_at(connection: sqlite3.Connection, at_ms: int) -> int:
+    """The newest revision that was there at a time; one below the first where there was none yet."""
+    row = connection.execute(
+        "SELECT revision FROM revisions WHERE at_ms <= ? ORDER BY revision DESC LIMIT 1", (at_ms,)
+    ).fetchone()
+    if row is not None:
+        return int(row[0])
+    row = connection.execute("SELECT min(revision) FROM revisions").fetchone()
+    return int(row[0]) - 1 if row[0] is not None else 0
+
+
+def folded_number(connection: sqlite3.Connection, tenant: str) -> int:
+    """The last inbox number of a tenant that is folded; 0 before the first."""
+    row = connection.execute("SELECT number FROM folded WHERE tenant = ?", (tenant,)).fetchone()
+    return row[0] if row else 0
+
+
+def set_folded(connection: sqlite3.Connection, tenant: str, number: int) -> None:
+    """Everything of the tenant up to this inbox number is folded."""
+    connection.execute(
+        "INSERT INTO folded VALUES (?, ?) ON CONFLICT DO UPDATE SET number = excluded.number", (tenant, number)
+    )
+
+
+def add_pending(
+    connection: sqlite3.Connection, kind: str, class_id: int, revision: int, rows: int, body: bytes
+) -> None:
+    """Append a chunk of ``facts`` or ``messages``."""
+    connection.execute(
+        "INSERT INTO pending (kind, class_id, revision, rows, body) VALUES (?, ?, ?, ?, ?)",
+        (kind, class_id, revision, rows, body),
+    )
+
+
+def touch_days(connection: sqlite3.Connection, class_id: int, revision: int, contexts: Mapping[int, int]) -> None:
+    """Days of a class that got rows, each with the change of its number of contexts."""
+    connection.executemany(
+        "INSERT INTO days VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
+        " SET revision = excluded.revision, contexts = contexts + excluded.contexts",
+        [(class_id, day, revision, change) for day, change in contexts.items()],
+    )
+
+
+def get_mark(connection: sqlite3.Connection, name: str) -> str | None:
+    """A single stored value."""
+    row = connection.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()
+    return row[0] if row else None
+
+
+def set_mark(connection: sqlite3.Connection, name: str, value: str) -> None:
+    """Store a single value."""
+    connection.execute(
+        "INSERT INTO marks VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (name, value)
+    )
+
+
+def add_report(connection: sqlite3.Connection, rows: Iterable[tuple[str, str, int, str, str, int, str]]) -> None:
+    """Add to the ingestion report: (tenant, class, hour, what, item, count, example ids as JSON)."""
+    connection.executemany(
+        "INSERT INTO report VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
+        rows,
+    )
