@@ -31,6 +31,8 @@ class AxisRequest:
     field: str
     segmentation: str | None = None
     avoid_values: tuple[str | int | float | bool, ...] = ()
+    boundaries: tuple[float, ...] = ()
+    """Bucket edges b0 < b1 < ... instead of a segmentation, with open ends (-inf, b0) and [bn, inf), and MISSING."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class SourceQuestion:
 
     axes: tuple[AxisRequest, ...]
     metrics: tuple[str, ...]
+    """Fields, the time axis included. Booleans count as 0/1; a text counts as 0, so only its presence matters."""
     edges_ms: tuple[int, ...]
     """K+1 ascending frame edges, Unix milliseconds; frame k is ``edges[k] <= t < edges[k+1]``."""
     within: Segment = ALL

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import re2
@@ -234,6 +235,9 @@ class TableSource:
     def _axis(self, request: AxisRequest, segmentations: Segmentations) -> tuple[Axis, Codes | Elements]:
         column = self._column(request.field)
         given = segmentations.get((request.field, request.segmentation))
+        if request.boundaries:
+            edges = (None, *request.boundaries, None)
+            given = (*(Range(low, high) for low, high in pairwise(edges)), Equals(None))
         conditions = _values_of(column) if given is None else given
         conditions = tuple(
             c

@@ -1,0 +1,91 @@
+"""Distribution drift: the shape of a field has changed, not only its mean."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+from scipy.stats import binom
+
+from mona_server.detect.levels import Levels, Scene
+from mona_server.detect.source import Floats
+from mona_server.detect.verses.base import Statistic, VerseType, common
+from mona_server.detect.verses.drift import SETS, WINDOWS, drift_sizes
+from mona_server.detect.windows import drift_plan
+
+FEW = 30
+"""Categories with at most so many contexts: their noise is summed exactly, above it a chi-square form is close."""
+
+
+def divergence(target: Floats, benchmark: Floats) -> Floats:
+    """Each category's part of the Jensen-Shannon divergence, base 2. Shares in, same shape out."""
+    middle = (target + benchmark) / 2
+    parts = np.zeros_like(middle)
+    for share in (target, benchmark):
+        some = share > 0
+        parts[some] += share[some] * np.log2(share[some] / middle[some]) / 2
+    return parts
+
+
+def expected_divergence(both: Floats, wholes: tuple[Floats, Floats]) -> Floats:
+    """The part that each category is expected to add when nothing has changed.
+
+    ``both`` (P,) contexts of the category in both sets, ``wholes`` (P,) sizes of target and benchmark. The split of
+    a category is binomial; few contexts: the exact sum, many: (1 - share)(1/T + 1/B)/(8 ln 2), the second-order form.
+    """
+    target, benchmark = wholes
+    total = target + benchmark
+    expected: Floats = (1 - both / total) * (1 / target + 1 / benchmark) / (8 * np.log(2))
+    for n in range(1, FEW + 1):
+        rows = np.flatnonzero(both == n)
+        if len(rows):
+            chance = target[rows] / total[rows]
+            exact = np.zeros(len(rows))
+            for k in range(n + 1):
+                split = divergence(k / target[rows], (n - k) / benchmark[rows])
+                exact += binom.pmf(k, n, chance) * split
+            expected[rows] = exact
+    return expected
+
+
+def distribution_drift(scene: Scene) -> Levels:
+    """Jensen-Shannon distance (base 2, 0..1) minus what sampling noise alone makes, floored at 0.
+
+    The expected distance is the root of the expected divergence, times E[chi]/sqrt(E[chi²]) of the categories' degrees
+    of freedom, because the mean of a root is below the root of the mean.
+    """
+    assert scene.parts is not None
+    plan, segment = scene.plan, scene.parts.segment
+    segments = len(scene.groups.codes)
+    target, benchmark = (scene.parts.size[:, span.frames].sum(axis=1) for span in (plan.target, plan.benchmark))
+    wholes: list[Floats] = [np.bincount(segment, part, segments).astype(np.float64) for part in (target, benchmark)]
+    usable = (wholes[0] >= 2) & (wholes[1] >= 2)
+    some = usable[segment] & (target + benchmark > 0)
+    segment, target, benchmark = segment[some], target[some], benchmark[some]
+    around = (wholes[0][segment], wholes[1][segment])
+    distance = np.sqrt(_add(segment, divergence(target / around[0], benchmark / around[1]), segments))
+    noise = np.sqrt(_add(segment, expected_divergence(target + benchmark, around), segments))
+    freedom = np.maximum(np.bincount(segment, minlength=segments) - 1.0, 1.0)
+    noise *= np.exp(gammaln((freedom + 1) / 2) - gammaln(freedom / 2)) * np.sqrt(2 / freedom)
+    levels = np.maximum(distance - noise, 0.0)
+    nothing = np.zeros(segments, dtype=bool)
+    return Levels(distance, noise, np.full(segments, np.nan), levels, nothing, usable, wholes[0] + wholes[1])
+
+
+def _add(segment: NDArray[np.intp], parts: Floats, segments: int) -> Floats:
+    return np.maximum(np.bincount(segment, parts, segments), 0.0)
+
+
+DISTRIBUTION_DRIFT = VerseType(
+    type="DistributionDrift",
+    family="Drift",
+    statistic=Statistic.DISTRIBUTION,
+    doc="The distribution of a field has changed: Jensen-Shannon distance beyond what sampling noise explains.",
+    parameters=(*common(0.1, depth=1), *WINDOWS, *SETS),
+    plan=drift_plan,
+    sizes=drift_sizes,
+    levels=distribution_drift,
+    with_baseline=True,
+)
+
+TYPES = (DISTRIBUTION_DRIFT,)
