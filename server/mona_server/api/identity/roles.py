@@ -39,6 +39,7 @@ class Role:
     name: str
     permissions: frozenset[Permission]
     per_class: bool = False
+    assignable: bool = True
 
 
 _P = Permission
@@ -46,6 +47,9 @@ _READ = frozenset({_P.CONFIG_READ, _P.INSIGHTS_READ, _P.INVESTIGATE})
 _VIEW = _READ | {_P.INSIGHTS_FEEDBACK}
 _PARTICIPATE = frozenset({_P.INSIGHTS_READ, _P.INVESTIGATE})
 _ADMIN_OF_CLASS = _VIEW | {_P.CONFIG_WRITE, _P.INSIGHTS_ARCHIVE, _P.DATA_MANAGE}
+
+ANYBODY = Role("Anybody (auth.allow_no_auth)", frozenset(Permission) - {_P.USERS_MANAGE}, assignable=False)
+"""A caller without a token, on a server that was set to let them in."""
 
 ROLES = {
     role.name: role
@@ -59,8 +63,11 @@ ROLES = {
         Role("HasMonaAccess", frozenset()),
         Role("Exporter", frozenset({_P.SEND})),
         Role("API Reader", _READ),
+        ANYBODY,
     )
 }
+
+ASSIGNABLE = tuple(role.name for role in ROLES.values() if role.assignable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +95,15 @@ def parse_grants(given: Iterable[object]) -> tuple[Grant, ...]:
         else:
             raise BadRequest("a role must be a name or an object", hint='for example {"role": "Viewer"}')
         role = ROLES.get(name)
-        if role is None:
-            raise BadRequest(f"unknown role: {name}", hint=f"known are {', '.join(ROLES)}")
+        if role is None or not role.assignable:
+            raise BadRequest(f"unknown role: {name}", hint=f"known are {', '.join(ASSIGNABLE)}")
         if role.per_class and not isinstance(context_class, str):
             raise BadRequest(f"the role {name} needs a context class", hint='add "arc_class"')
         if not role.per_class and context_class is not None:
             raise BadRequest(f"the role {name} holds everywhere", hint='leave "arc_class" out')
         grants.append(Grant(name, context_class))
     if not grants:
-        raise BadRequest("at least one role is needed", hint=f"known are {', '.join(ROLES)}")
+        raise BadRequest("at least one role is needed", hint=f"known are {', '.join(ASSIGNABLE)}")
     return tuple(grants)
 
 

@@ -1,0 +1,62 @@
+"""What surrounds every request: its id, the headers of every answer, its log line, and counted errors."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mona_server import __version__
+
+log = structlog.get_logger("mona.http")
+
+CSP = (
+    # Plotly sets styles on its elements; scripts come from this server only.
+    "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_SLOW_S = 5.0
+
+
+class Surround:
+    """Pure ASGI, because the sending path pays for every layer."""
+
+    def __init__(self, app: ASGIApp, *, tls: bool) -> None:
+        self._app = app
+        self._fixed = [
+            (b"x-mona-server", __version__.encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"same-origin"),
+            (b"x-frame-options", b"DENY"),
+            (b"content-security-policy", CSP.encode()),
+            (b"cross-origin-opener-policy", b"same-origin"),
+        ]
+        if tls:
+            self._fixed.append((b"strict-transport-security", b"max-age=31536000"))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *self._fixed]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            seconds = time.perf_counter() - started
+            # The path only: a query string may hold values, a body always does.
+            if status >= 500 or seconds > _SLOW_S:
+                log.warning("request answered", method=scope["method"], path=scope["path"], status=status,
+                            seconds=round(seconds, 3), request_id=request_id)  # fmt: skip
