@@ -26,6 +26,11 @@ MAPPING = FileMapping(context_class="LOAN", id_column="id", time_column="ts")
 CSV = 'id,ts,amount,city,ok\na,1700000000,1.5,Haifa,true\nb,1700000001,,"O\'Fallon, ""MO""",false\nc,1700000002,-2.0,,true\n'
 
 
+def write(path: Path, sql: str) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(f"COPY ({sql}) TO '{path}' (FORMAT parquet)")
+
+
 def write_parquet(path: Path) -> None:
     rows = ", ".join(
         f"('{r['id']}', {r['ts']}, {r.get('amount', 'NULL')}, "
@@ -33,9 +38,10 @@ def write_parquet(path: Path) -> None:
         + f", {r['ok']})"
         for r in ROWS
     )
-    duckdb.sql(
-        f"SELECT id, ts, CAST(amount AS DOUBLE) AS amount, city, ok FROM (VALUES {rows}) v(id, ts, amount, city, ok)"
-    ).write_parquet(str(path))
+    write(
+        path,
+        f"SELECT id, ts, CAST(amount AS DOUBLE) AS amount, city, ok FROM (VALUES {rows}) v(id, ts, amount, city, ok)",
+    )
 
 
 def write_arrow(path: Path) -> None:
@@ -124,18 +130,20 @@ def test_a_latin_1_csv_is_read(tmp_path: Path) -> None:
 def test_numbers_that_json_lacks_are_no_value(tmp_path: Path) -> None:
     """NaN and infinities become absent keys."""
     path = tmp_path / "t.parquet"
-    duckdb.sql(
-        "SELECT 'a' AS id, 1700000000 AS ts, CAST('nan' AS DOUBLE) AS x, CAST('inf' AS DOUBLE) AS y, 1.0 AS z"
-    ).write_parquet(str(path))
+    write(
+        path,
+        "SELECT 'a' AS id, 1700000000 AS ts, CAST('nan' AS DOUBLE) AS x, CAST('inf' AS DOUBLE) AS y, 1.0 AS z",
+    )
     assert messages(path)[0]["message"] == {"id": "a", "ts": 1700000000, "z": 1.0}
 
 
 def test_native_times_are_the_time_of_the_message(tmp_path: Path) -> None:
     """Timestamps with and without zone, and dates, arrive as ISO text in UTC."""
     path = tmp_path / "t.parquet"
-    duckdb.sql(
-        "SELECT 'a' AS id, TIMESTAMP '2021-01-02 03:04:05.5' AS ts, DATE '2021-01-02' AS d, [1, 2] AS l, {'k': 'v'} AS o"
-    ).write_parquet(str(path))
+    write(
+        path,
+        "SELECT 'a' AS id, TIMESTAMP '2021-01-02 03:04:05.5' AS ts, DATE '2021-01-02' AS d, [1, 2] AS l, {'k': 'v'} AS o",
+    )
     (message,) = messages(path)
     assert message["exportTimestamp"] == "2021-01-02T03:04:05.500000Z"
     assert message["message"]["d"] == "2021-01-02"
