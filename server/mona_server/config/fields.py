@@ -1,0 +1,310 @@
+"""Fields of a context: built in order of the configuration from its merged variables. Pure.
+
+A :class:`FieldBuilder` is made once per configuration revision. Most fields are plain copies of one variable, and
+one short loop does those; the others are closures with their sources, arguments and casts bound.
+
+>>> from mona_server.config.model import ContextClass, Field, Source
+>>> loan = ContextClass(name="LOAN", fields={
+...     "amount": Field(name="amount", type="numeric", sources=(Source(("amount",)),)),
+...     "twice": Field(name="twice", type="numeric", function="multiply", args=(2,), sources=(Source(("amount",)),))})
+>>> FieldBuilder(loan).build({"amount": 21}, 0)
+({'amount': 21, 'twice': 42.0}, [])
+>>> FieldBuilder(loan).build({"amount": "much"}, 0)
+({}, [('amount', 'numeric: not a finite number')])
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from mona_server.config import casts
+from mona_server.config.functions import FUNCTIONS, ArgContext, BuildFunction, Problem
+from mona_server.config.geo import read_point
+from mona_server.config.model import ContextClass, Field, FieldType, Source
+from mona_server.config.paths import compile_path
+from mona_server.config.timestamps import parse_timestamp
+
+Variables = Mapping[str, Any]
+Built = dict[str, Any]
+Read = Callable[[Variables, Built], Any]
+"""Variables and fields built so far → the value of one source."""
+Run = Callable[[Variables, Built, int], Any]
+
+HEAVY_CHARACTERS = 500_000
+"""Text that all functions of one context may go through together, each of its own: about 50 ms. A count instead of a
+clock, so that the same context always gives the same fields."""
+
+_EXACT_INTEGER: Final = 2**53
+_LARGEST: Final = 1.7976931348623157e308
+_NATIVE: Mapping[str, type] = {"numeric": float, "string": str, "boolean": bool}
+
+
+class FieldBuilder:
+    """Builds the fields of one context class.
+
+    ``columns``: saved field → type, in order. Raises BadArg when a function's arguments do not fit, which a
+    validated configuration excludes.
+    """
+
+    def __init__(self, context_class: ContextClass) -> None:
+        self.columns: Mapping[str, FieldType] = {
+            name: field.type for name, field in context_class.saved_fields.items() if field.type is not None
+        }
+        context = ArgContext(data=context_class.data, time_zone=context_class.time_zone)
+        earlier: dict[str, Field] = {}
+        steps = []
+        for field in context_class.fields.values():
+            if not field.active:
+                continue
+            steps.append(_compile(field, earlier, context))
+            earlier[field.name] = field
+        self._steps = tuple(steps)
+        self._unsaved = tuple(field.name for field in earlier.values() if not field.saved)
+
+    def build(self, values: Variables, context_time_ms: int) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        """The saved fields that have a value, and (field, reason) for each one that could not be built.
+
+        numeric → int or float (finite; numbers of any array averaged), string → str, boolean → bool, timestamp →
+        int (ms), geopoint and geoshape → GeoJSON text; a string or boolean field that met an array → sorted list
+        of its distinct elements. Reasons never hold a value.
+        """
+        fields: dict[str, Any] = {}
+        problems: list[tuple[str, str]] = []
+        characters = 0
+        get = values.get
+        for name, variable, native, cast, run, heavy in self._steps:
+            if run is None:
+                value = get(variable)
+                if value is None:
+                    continue
+                kind = value.__class__
+                if kind is native:
+                    if kind is not float or -_LARGEST <= value <= _LARGEST:
+                        fields[name] = value
+                        continue
+                elif kind is int and native is float and -_EXACT_INTEGER <= value <= _EXACT_INTEGER:
+                    fields[name] = value
+                    continue
+                try:
+                    value = cast(value)  # type: ignore[misc]
+                except Problem as problem:
+                    problems.append((name, str(problem)))
+                    continue
+            else:
+                if heavy is not None:
+                    characters += heavy(values, fields)
+                    if characters > HEAVY_CHARACTERS:
+                        problems.append((name, "not built: the texts of this context are too long"))
+                        continue
+                try:
+                    value = run(values, fields, context_time_ms)
+                except Problem as problem:
+                    problems.append((name, str(problem)))
+                    continue
+            if value is not None:
+                fields[name] = value
+        for name in self._unsaved:
+            fields.pop(name, None)
+        return fields, problems
+
+
+_Step = tuple[str, str, type | None, casts.Cast | None, Run | None, Callable[[Variables, Built], int] | None]
+
+
+def _compile(field: Field, earlier: Mapping[str, Field], context: ArgContext) -> _Step:
+    cast = _cast(field, earlier)
+    if field.function == "identity" and cast is not None and field.type is not None:
+        (source,) = field.sources
+        (name, *others) = source.names
+        if not others and source.default is None and name not in earlier and not _is_path(name):
+            return field.name, name, _NATIVE.get(field.type), cast, None, None
+    function = FUNCTIONS[field.function]
+    reads = [_source(source, earlier, function, i) for i, source in enumerate(field.sources)]
+    body = function.prepare(field.args, len(field.sources), context)
+    run = _run(function, body, reads, cast)
+    return field.name, "", None, None, run, _weight(reads) if function.heavy else None
+
+
+def _run(function: BuildFunction, body: Callable[..., Any], reads: list[Read], cast: casts.Cast | None) -> Run:
+    """Reads the sources, applies the null rule, calls the body, casts."""
+    name, nulls, timed = function.name, function.nulls, function.uses_context_time
+
+    def run(values: Variables, built: Built, context_time_ms: int) -> Any:
+        try:
+            sources = [read(values, built) for read in reads]
+        except Problem as problem:
+            raise Problem(f"{name}: {problem}") from None
+        if nulls == "null":
+            if None in sources:
+                return None
+        elif nulls == "skip":
+            sources = [source for source in sources if source is not None]
+            if not sources:
+                return None
+        try:
+            value = body(*sources, context_time_ms=context_time_ms) if timed else body(*sources)
+        except Problem as problem:
+            raise Problem(f"{name}: {problem}") from None
+        # A body is code of a registry that grows: whatever a value does to it, the message must still be stored.
+        except (ArithmeticError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            raise Problem(f"{name}: no result for this value") from None
+        if isinstance(value, float) and not math.isfinite(value):
+            raise Problem(f"{name}: the result is not finite")
+        return value if cast is None else cast(value)
+
+    return run
+
+
+def _cast(field: Field, earlier: Mapping[str, Field]) -> casts.Cast | None:
+    """The cast of a saved field; a value that already is in milliseconds is not read as a timestamp again."""
+    if not field.saved or field.type is None:
+        return None
+    kind = field.type
+    if kind == "timestamp" and is_built_time(field, earlier):
+        cast: casts.Cast = casts.built_timestamp
+    else:
+        cast = casts.CASTS[kind]
+
+    def named(value: Any) -> Any:
+        try:
+            return cast(value)
+        except Problem as problem:
+            raise Problem(f"{kind}: {problem}") from None
+
+    return named
+
+
+_PASSES_ON = frozenset({"identity", "coalesce", "default_if_null", "min", "max"})
+
+
+def is_built_time(field: Field, earlier: Mapping[str, Field]) -> bool:
+    """Whether the field's value, before its cast, is in Unix milliseconds, as earlier timestamp fields are."""
+    function = FUNCTIONS[field.function]
+    if function.returns == "T":
+        return True
+    names = [name for source in field.sources for name in source.names]
+    return field.function in _PASSES_ON and bool(names) and all(_is_time(name, earlier) for name in names)
+
+
+def _is_time(name: str, earlier: Mapping[str, Field]) -> bool:
+    if name not in earlier:
+        return False
+    field = earlier[name]
+    before = {other: earlier[other] for other in _before(name, earlier)}
+    return field.type == "timestamp" if field.saved else is_built_time(field, before)
+
+
+def _before(name: str, earlier: Mapping[str, Field]) -> Iterable[str]:
+    for other in earlier:
+        if other == name:
+            return
+        yield other
+
+
+def _is_path(name: str) -> bool:
+    return "." in name or "[" in name
+
+
+def _source(source: Source, earlier: Mapping[str, Field], function: BuildFunction, i: int) -> Read:
+    """One source of a function: the first of its names that has a value, of the kind that the function takes."""
+    kind = function.kind_of(i)
+    reads = [_checked(_name(name, earlier), kind, time=_is_time(name, earlier)) for name in source.names]
+    if len(reads) == 1 and source.default is None:
+        return reads[0]
+    default = _checked(lambda _values, _built: source.default, kind, time=False)
+
+    def read(values: Variables, built: Built) -> Any:
+        for one in reads:
+            value = one(values, built)
+            if value is not None:
+                return value
+        return default(values, built)
+
+    return read
+
+
+def _name(name: str, earlier: Mapping[str, Field]) -> Read:
+    if name in earlier:
+        return lambda _values, built: built.get(name)
+    walk = compile_path(name) if _is_path(name) else None
+    if walk is None:
+        return lambda values, _built: values.get(name)
+
+    def read(values: Variables, _built: Built) -> Any:
+        return values[name] if name in values else walk(values)
+
+    return read
+
+
+def _checked(read: Read, kind: str, *, time: bool) -> Read:
+    """The value, if it is of the kind; :class:`Problem` otherwise."""
+    if kind == "X" or (kind == "T" and time):
+        return read
+    check = _CHECKS[kind]
+
+    def checked(values: Variables, built: Built) -> Any:
+        value = read(values, built)
+        return None if value is None else check(value)
+
+    return checked
+
+
+def _as_number(value: Any) -> float:
+    kind = value.__class__
+    if kind is float or kind is int:
+        return value  # type: ignore[no-any-return]
+    if kind is bool:
+        return int(value)
+    raise Problem("the source is not a number")
+
+
+def _as(kind: type, words: str) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if isinstance(value, kind):
+            return value
+        raise Problem(f"the source is not {words}")
+
+    return check
+
+
+def _as_time(value: Any) -> int:
+    time = parse_timestamp(value)
+    if time is None:
+        raise Problem("the source is not a timestamp")
+    return time
+
+
+def _as_point(value: Any) -> tuple[float, float]:
+    point = read_point(value)
+    if point is None:
+        raise Problem("the source is not a point on the earth")
+    return point
+
+
+_CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    "N": _as_number,
+    "S": _as(str, "a text"),
+    "B": _as(bool, "true or false"),
+    "A": _as(list, "an array"),
+    "O": _as(dict, "an object"),
+    "T": _as_time,
+    "G": _as_point,
+}
+
+
+def _weight(reads: list[Read]) -> Callable[[Variables, Built], int]:
+    """Characters that a heavy function will go through."""
+
+    def weight(values: Variables, built: Built) -> int:
+        total = 0
+        for read in reads:
+            try:
+                value = read(values, built)
+            except Problem:
+                continue
+            total += len(value) if isinstance(value, str) else 0
+        return total
+
+    return weight
