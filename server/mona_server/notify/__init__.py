@@ -1,1 +1,67 @@
-"""TBD"""
+"""Telling people: which insights, to whom, when, in which form.
+
+    events = [InsightEvent("new", insight), ...]          what a run changed
+    enqueue(store, tenant, context_class, events, now)    decide, and keep the decision on disk
+    deliver_due(store, settings, now)                     send what is due
+
+Deciding is one transaction of ``meta.db``; sending happens later, by any process, at least once and under one id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import Engine
+
+from mona_server.config.model import ContextClass
+from mona_server.notify import delivery, queue
+from mona_server.notify.entries import Entry, Problem, check, read
+from mona_server.notify.notice import InsightEvent, Series
+from mona_server.sealing import Sealer
+from mona_server.settings import Settings
+
+__all__ = ["Entry", "InsightEvent", "Problem", "Series", "check", "deliver_due", "enqueue", "read", "send_test"]
+
+
+class Storage(Protocol):
+    """What this room needs of :class:`mona_server.store.Store`."""
+
+    @property
+    def meta(self) -> Engine: ...
+
+    @property
+    def data_dir(self) -> Path: ...
+
+
+def enqueue(
+    store: Storage,
+    tenant: str,
+    context_class: ContextClass,
+    events: Iterable[InsightEvent],
+    now: datetime,
+) -> int:
+    """Queue what the class's ``notifications`` want of the events of one run; returns how many deliveries were begun.
+
+    Calling it again with the same events adds nothing. ``now`` is aware.
+    """
+    entries = read(context_class.notifications)
+    if not entries:
+        return 0
+    return queue.put(store.meta, Sealer(store.data_dir), tenant, context_class.name, entries, events, now)
+
+
+def send_test(store: Storage, tenant: str, context_class: ContextClass, name: str, now: datetime) -> list[str]:
+    """Queue a test message to each destination of the named entry; returns the delivery ids (empty: no usable entry)."""
+    entry = next((entry for entry in read(context_class.notifications) if entry.name == name), None)
+    if entry is None:
+        return []
+    return queue.put_test(store.meta, Sealer(store.data_dir), tenant, context_class.name, entry, now)
+
+
+def deliver_due(store: Storage, settings: Settings, now: datetime | None = None) -> int:
+    """Send what is due now, once; returns how many deliveries arrived. Several processes may do it at a time."""
+    clock = (lambda: datetime.now(UTC)) if now is None else (lambda: now)
+    return delivery.deliver(store.meta, Sealer(store.data_dir), settings, clock)
