@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
-from scipy.stats import binom
 
 from mona_server.detect.levels import Levels, Scene
-from mona_server.detect.source import Floats
-from mona_server.detect.verses.base import Statistic, VerseType, common
+from mona_server.detect.source import AxisRequest, Floats, NetValues
+from mona_server.detect.verses.base import Statistic, Verse, VerseType, common
 from mona_server.detect.verses.drift import SETS, WINDOWS, drift_sizes
-from mona_server.detect.windows import drift_plan
+from mona_server.detect.windows import Look, Plan, drift_plan
+from mona_server.segment import ALL
 
 FEW = 30
 """Categories with at most so many contexts: their noise is summed exactly, above it a chi-square form is close."""
+
+
+BINS = 64
+
+
+def distribution_plan(verse: Verse, at_ms: int, data_start_ms: int, look: Look) -> Plan | None:
+    """The windows of a drift, with one more axis per metric: its values, or 64 bins of equal counts where it has more."""
+    plan = drift_plan(verse, at_ms, data_start_ms, look)
+    if plan is None:
+        return None
+    source = look(replace(plan.questions[0], axes=()))
+    extra = []
+    for metric in verse.metrics:
+        net = source.net_values(ALL, metric, 0, len(source.edges_ms) - 1)
+        extra.append(AxisRequest(metric, boundaries=_boundaries(net)))
+    questions = tuple(replace(ask, axes=(*ask.axes, *extra)) for ask in plan.questions)
+    return replace(plan, questions=questions)
+
+
+def _boundaries(net: NetValues) -> tuple[float, ...]:
+    """Bin edges; none for texts (a single net value), whose own values are the categories."""
+    if len(net.values) <= BINS:
+        return tuple(float(value) for value in net.values[1:])
+    below = np.cumsum(net.weights) - net.weights
+    places = np.searchsorted(below, net.weights.sum() * np.arange(1, BINS) / BINS)
+    return tuple(float(v) for v in np.unique(net.values[np.minimum(places, len(net.values) - 1)]) if v > net.values[0])
 
 
 def divergence(target: Floats, benchmark: Floats) -> Floats:
@@ -33,6 +60,8 @@ def expected_divergence(both: Floats, wholes: tuple[Floats, Floats]) -> Floats:
     ``both`` (P,) contexts of the category in both sets, ``wholes`` (P,) sizes of target and benchmark. The split of
     a category is binomial; few contexts: the exact sum, many: (1 - share)(1/T + 1/B)/(8 ln 2), the second-order form.
     """
+    from scipy.stats import binom  # only where such a verse runs: it is large
+
     target, benchmark = wholes
     total = target + benchmark
     expected: Floats = (1 - both / total) * (1 / target + 1 / benchmark) / (8 * np.log(2))
@@ -54,6 +83,8 @@ def distribution_drift(scene: Scene) -> Levels:
     The expected distance is the root of the expected divergence, times E[chi]/sqrt(E[chi²]) of the categories' degrees
     of freedom, because the mean of a root is below the root of the mean.
     """
+    from scipy.special import gammaln
+
     assert scene.parts is not None
     plan, segment = scene.plan, scene.parts.segment
     segments = len(scene.groups.codes)
@@ -82,7 +113,7 @@ DISTRIBUTION_DRIFT = VerseType(
     statistic=Statistic.DISTRIBUTION,
     doc="The distribution of a field has changed: Jensen-Shannon distance beyond what sampling noise explains.",
     parameters=(*common(0.1, depth=1), *WINDOWS, *SETS),
-    plan=drift_plan,
+    plan=distribution_plan,
     sizes=drift_sizes,
     levels=distribution_drift,
     with_baseline=True,

@@ -1,0 +1,106 @@
+"""The search: every segment of every intersection, by exact formulas, then by chance, then one finding per cause.
+
+Pure: arrays in, findings out. ``source_for`` opens what a question asks for, time is an argument.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from mona_server.detect.baselines import baselines
+from mona_server.detect.candidates import Block, Limits, Tally, blocks
+from mona_server.detect.gate import Count, Inside, passing
+from mona_server.detect.signal import Finding, Report, SearchResult, Signal, strength
+from mona_server.detect.sliced import StackedSource
+from mona_server.detect.source import SumsSource
+from mona_server.detect.verses.base import Statistic, Verse
+from mona_server.detect.windows import Look, Plan, window_end
+
+MAX_CANDIDATES = 2_000_000
+
+
+def search(
+    verse: Verse,
+    source_for: Look,
+    now: datetime,
+    *,
+    data_start_ms: int,
+    max_candidates: int = MAX_CANDIDATES,
+) -> SearchResult:
+    """Findings of one verse for the window end at or before ``now``.
+
+    ``data_start_ms`` is the time of the first context of the class on the verse's time axis. Raises
+    :class:`BadRequest` where the windows need too many frames, or the source does not know a field.
+    """
+    at_ms = int(window_end(verse["cadence"], now).timestamp() * 1000)
+    plan = verse.type.plan(verse, at_ms, data_start_ms, source_for)
+    if plan is None or not len(plan.target):
+        return SearchResult(at_ms, (), (), Report(notes=("there is no data to judge in the windows",)))
+    source = opened(plan, source_for)
+    tally, count = Tally(), Count()
+    signals: list[Signal] = []
+    sizes = [0.0, 0.0]
+    for inside in baselines(verse, plan, source):
+        signals += _level_gate(inside, tally, count, max_candidates)
+        sizes[0] += float(inside.base.size[:, plan.target.frames].sum())
+        sizes[1] += float(inside.base.size[:, plan.benchmark.frames].sum())
+    signals.sort(key=strength)
+    notes = ("the depth was lowered, because there were too many candidates",) if tally.lowered else ()
+    report = Report(
+        candidates=tally.candidates,
+        pruned=tally.pruned,
+        tests=count.tests,
+        passed_level=len(signals),
+        passed_chance=len(signals),
+        max_depth_used=tally.max_depth_used,
+        target_size=sizes[0],
+        benchmark_size=sizes[1],
+        notes=notes,
+    )
+    return SearchResult(at_ms, tuple(Finding(signal) for signal in signals), (), report)
+
+
+def opened(plan: Plan, source_for: Look) -> SumsSource:
+    """The source of a plan: two questions are read as one."""
+    parts = [source_for(question) for question in plan.questions]
+    return parts[0] if len(parts) == 1 else StackedSource(parts[0], parts[1])
+
+
+def limits_of(inside: Inside, max_candidates: int = MAX_CANDIDATES) -> Limits:
+    """Which candidates of a baseline are worth summing: the smallest size that can still pass all filters."""
+    verse, plan = inside.verse, inside.plan
+    target = float(inside.base.size[:, plan.target.frames].sum())
+    benchmark = float(inside.base.size[:, plan.benchmark.frames].sum())
+    fraction, least = verse["min_segment_size_fraction"], float(verse["min_segment_size"])
+    if verse.type.family == "Drift":
+        least = max(
+            least,
+            fraction * min(target, benchmark),  # the ratio is a mean of both shares
+            float(verse["target_min_segment_size"]) + float(verse["benchmark_min_segment_size"]),
+            verse["target_min_segment_size_fraction"] * target,
+            verse["benchmark_min_segment_size_fraction"] * benchmark,
+            4.0,
+        )
+    elif verse.type.family != "New":
+        least = max(least, fraction * target, 2.0)
+    plain = verse.type.family == "New" or verse.type.statistic is Statistic.DISTRIBUTION
+    siblings = verse.type.type == "SegmentSizeOutlier"
+    return Limits(
+        depth=int(verse["max_segment_depth"]),
+        min_size=least * (1 - 1e-9),
+        avoid_missing=bool(verse["avoid_segmenting_on_missing"]),
+        unions=bool(verse["create_extra_adjacent_signals"]) and not plain and not siblings,
+        drop_repeats=bool(verse["fold_redundant"]),
+        max_candidates=max_candidates,
+    )
+
+
+def _level_gate(inside: Inside, tally: Tally, count: Count, max_candidates: int) -> list[Signal]:
+    """All signals of one baseline that pass gate 1."""
+    found: list[Signal] = []
+    if inside.verse.type.with_baseline:
+        tally.candidates += 1
+        found += passing(inside, Block(inside.base, ()), count, own_baseline=True)
+    for block in blocks(inside.source, inside.segment_axes, inside.base, limits_of(inside, max_candidates), tally):
+        found += passing(inside, block, count)
+    return found
