@@ -1,0 +1,144 @@
+"""Axes of a search: a field, split into segments that have small codes.
+
+The code of a row is found in SQL where the values are few or bucketed, so that only small integers leave the engine.
+Segments are ordered by value (texts by their characters, numbers by size), MISSING last, so the same data gives
+the same codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from mona_server.config.segmentations import Buckets, Segmentation, automatic
+from mona_server.detect.source import Axis, AxisRequest
+from mona_server.errors import BadRequest
+from mona_server.query.facts import Facts
+from mona_server.segment import Condition, Equals, OneOf, Scalar
+
+SegmentationOf = Callable[[str, str | None], Segmentation | None]
+"""(field, name or None for the default) → its segmentation, None when it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class AxisPlan:
+    """How the codes of one axis come about.
+
+    ``dictionary`` values (or buckets) have raw codes 0, 1, ...; the next one is MISSING, and -1 is any other value.
+    ``remap[raw]`` is the code on ``axis``, or -1.
+    """
+
+    axis: Axis
+    remap: tuple[int, ...]
+    dictionary: tuple[Scalar, ...] = field(repr=False, default=())
+    buckets: Buckets | None = field(repr=False, default=None)
+
+
+def no_segmentations(_field: str, _name: str | None) -> Segmentation | None:
+    """For classes without configuration: texts and booleans by value."""
+    return None
+
+
+def plan_axis(
+    facts: Facts,
+    request: AxisRequest,
+    segmentation_of: SegmentationOf,
+    rows_sql: Callable[[Sequence[str]], str],
+    values: dict[str, object],
+) -> AxisPlan:
+    """Look at the values of an axis. ``rows_sql(fields)`` is the filtered relation, ``values`` its bound values.
+
+    Raises :class:`BadRequest` for a field that cannot be segmented or a segmentation that does not exist.
+    """
+    column = facts.column(request.field)
+    name = column.field
+    if column.kind not in ("numeric", "string", "boolean"):
+        raise BadRequest(f"{name} is {column.kind} and cannot be segmented", hint="build a field from it and use that")
+    chosen = segmentation_of(name, request.segmentation)
+    if chosen is None and request.segmentation not in (None, "default"):
+        raise BadRequest(f"{name} has no segmentation {request.segmentation!r}")
+    if chosen is None:
+        chosen = automatic(column.kind) or Segmentation(name="default", kind="discrete", default=True)
+    if chosen.numeric:
+        return _bucket_axis(facts, request, chosen, rows_sql([name]), values)
+    return _value_axis(facts, request, chosen, rows_sql([name]), values)
+
+
+def raw_code_sql(facts: Facts, plan: AxisPlan, enum: str) -> str:
+    """SQL for the raw code of a row, never NULL. ``enum``: the name of an ENUM type of the dictionary's texts."""
+    column = facts.column(plan.axis.field)
+    name, kind = column.sql, column.kind
+    if plan.buckets is not None:
+        code = plan.buckets.sql(name)
+    elif kind == "boolean":
+        places = {value: raw for raw, value in enumerate(plan.dictionary)}
+        code = f"CASE {name} WHEN TRUE THEN {places.get(True, -1)} WHEN FALSE THEN {places.get(False, -1)} END"
+    elif not plan.dictionary:
+        code = f"CASE WHEN {name} IS NOT NULL THEN -1 END"
+    elif kind == "string":
+        code = f"CASE WHEN {name} IS NOT NULL THEN coalesce(CAST(enum_code(TRY_CAST({name} AS {enum})) AS INTEGER), -1) END"
+    else:
+        # list_position counts from 1; numbers that stand for categories are few.
+        listed = ", ".join(f"{float(value)!r}::DOUBLE" for value in plan.dictionary)
+        code = f"CASE WHEN {name} IS NOT NULL THEN coalesce(list_position([{listed}], {name}), 0) - 1 END"
+    size = len(plan.remap)
+    return f"CAST(coalesce({code}, {size - 2}) AS {'SMALLINT' if size < 2**15 else 'INTEGER'})"
+
+
+def _bucket_axis(
+    facts: Facts, request: AxisRequest, chosen: Segmentation, rows: str, values: dict[str, object]
+) -> AxisPlan:
+    x = facts.column(request.field).sql
+    low, high = facts.rows(
+        f"SELECT min({x}), max({x}) FROM {rows} WHERE {x} IS NOT NULL AND isfinite({x}) AND MONA_SIGN > 0", values
+    )[0]
+    buckets = Buckets(()) if low is None else chosen.buckets(low, high)
+    conditions: tuple[Condition, ...] = (*buckets.conditions, Equals(None))
+    remap = (*range(len(buckets)), len(buckets), -1)
+    return AxisPlan(Axis(request.field, conditions, ordered=True), remap, buckets=buckets)
+
+
+def _value_axis(
+    facts: Facts, request: AxisRequest, chosen: Segmentation, rows: str, values: dict[str, object]
+) -> AxisPlan:
+    column = facts.column(request.field)
+    sources = [f"SELECT {column.sql} AS v, MONA_SIGN AS sign FROM {rows}"]
+    if column.lists:
+        sources.append(f"SELECT unnest({column.list_sql}) AS v, MONA_SIGN AS sign FROM {rows}")
+    found = facts.rows(
+        f"SELECT v, CAST(sum(sign) AS BIGINT) AS n FROM ({' UNION ALL '.join(sources)}) "
+        f"WHERE v IS NOT NULL GROUP BY v HAVING sum(sign) <> 0 ORDER BY n DESC, v LIMIT {int(chosen.max_values)}",
+        values,
+    )
+    dictionary: tuple[Scalar, ...] = tuple(sorted((row[0] for row in found), key=_order))
+    in_range = chosen.in_range
+    groups: dict[Scalar, list[int]] = {}
+    for raw, value in enumerate(dictionary):
+        if in_range is not None and not isinstance(value, str):
+            if in_range.min_value is not None and value < in_range.min_value:
+                continue
+            if in_range.max_value is not None and value >= in_range.max_value:
+                continue
+        label = chosen.label(value)
+        if label in request.avoid_values or value in request.avoid_values:
+            continue
+        groups.setdefault(label, []).append(raw)
+    remap = [-1] * (len(dictionary) + 2)
+    conditions: list[Condition] = []
+    for code, raws in enumerate(groups.values()):
+        members = tuple(_plain(dictionary[raw]) for raw in raws)
+        conditions.append(Equals(members[0]) if len(members) == 1 else OneOf(members))
+        for raw in raws:
+            remap[raw] = code
+    remap[-2] = len(conditions)
+    conditions.append(Equals(None))
+    axis = Axis(request.field, tuple(conditions), overlapping=column.lists)
+    return AxisPlan(axis, tuple(remap), dictionary=dictionary)
+
+
+def _order(value: Scalar) -> tuple[int, float, str]:
+    return (1, 0.0, value) if isinstance(value, str) else (0, float(value), "")
+
+
+def _plain(value: Scalar) -> Scalar:
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value

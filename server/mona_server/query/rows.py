@@ -1,0 +1,202 @@
+"""The rows of one question, as the search needs them: codes, deviations, signs, ordered by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mona_server.detect.source import Floats, SourceQuestion
+from mona_server.query.axes import AxisPlan, SegmentationOf, plan_axis, raw_code_sql
+from mona_server.query.conditions import Binder, fields_of, row_filter, segment_sql
+from mona_server.query.facts import Facts
+from mona_server.segment import Equals, Segment
+
+Indexes = NDArray[np.int64]
+Codes = NDArray[np.signedinteger[Any]]
+"""Small integers, in the smallest type that serves: the search is bound by memory traffic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """An array axis: item i is a code of row ``rows[i]`` (ascending); a row holds a code once."""
+
+    rows: Indexes
+    codes: Codes
+
+
+@dataclass(frozen=True)
+class Rows:
+    """n fact rows, ordered by frame (within a frame as they lie in the files)."""
+
+    plans: tuple[AxisPlan, ...]
+    codes: tuple[Codes | Elements, ...]
+    """(n,) per axis; -1 = in no segment of the axis."""
+    sign: Floats | None
+    """(n,); None when no row is a correction."""
+    deviations: tuple[Floats, ...]
+    """(n,) per metric: x - offset, 0 where there is no value."""
+    present: tuple[NDArray[np.bool_] | None, ...]
+    """(n,) per metric; None when every row has a value."""
+    offsets: Floats
+    frame_starts: Indexes
+    """(K+1,): rows ``starts[k]`` to ``starts[k+1]`` are frame k."""
+    order: Indexes | None = field(repr=False)
+    """Place in the answer of the engine → row here; None: the same order."""
+
+    def ask(
+        self, facts: Facts, question: SourceQuestion, sql: str, segments: Iterable[Segment], bind: Binder
+    ) -> Indexes:
+        """(n,): a BIGINT expression over the fields of ``segments``, for the same rows in the same order."""
+        relation, where = filtered(facts, question, fields_of(*segments), bind)
+        column = facts.arrays(f"SELECT CAST({sql} AS BIGINT) AS b FROM {relation} WHERE {where}", bind.values)["b"]
+        return np.asarray(column if self.order is None else column[self.order], np.int64)
+
+
+def relation_of(facts: Facts, question: SourceQuestion, fields: Iterable[str], from_ms: int, to_ms: int) -> str:
+    """The rows of the question's time axis in a range, with these fields and those that its filters need."""
+    filters = fields_of(question.within, *question.excluded, *(s for _, _, s in question.frame_filters))
+    names = sorted({*fields, *filters})
+    return facts.relation(names, axis=question.timestamp_field, from_ms=from_ms, to_ms=to_ms)
+
+
+def frame_filter_sql(facts: Facts, question: SourceQuestion, bind: Binder) -> str:
+    """Rows that the filters of their frame let through."""
+    parts = [
+        f"(MONA_AXIS < {question.edges_ms[first]} OR MONA_AXIS >= {question.edges_ms[last]} "
+        f"OR {segment_sql(facts, segment, bind)})"
+        for first, last, segment in question.frame_filters
+        if segment
+    ]
+    return " AND ".join(parts) or "TRUE"
+
+
+def filtered(facts: Facts, question: SourceQuestion, fields: Iterable[str], bind: Binder) -> tuple[str, str]:
+    """The relation of a question and the predicate of its row filters."""
+    relation = relation_of(facts, question, fields, question.edges_ms[0], question.edges_ms[-1])
+    where = row_filter(facts, (question.within,), question.excluded, bind)
+    return relation, f"{where} AND {frame_filter_sql(facts, question, bind)}"
+
+
+def load_rows(facts: Facts, question: SourceQuestion, segmentation_of: SegmentationOf) -> Rows:
+    """Read, code and order the rows of a question."""
+    bind = Binder()
+
+    def rows_sql(fields: Sequence[str]) -> str:
+        relation, where = filtered(facts, question, fields, bind)
+        return f"(SELECT * FROM {relation} WHERE {where})"
+
+    plans = tuple(plan_axis(facts, request, segmentation_of, rows_sql, bind.values) for request in question.axes)
+    listed = [facts.column(p.axis.field).lists for p in plans]
+    items = ["MONA_AXIS AS t", "MONA_SIGN AS sign"]
+    for i, plan in enumerate(plans):
+        if not listed[i]:
+            items.append(f"{raw_code_sql(facts, plan, _enum_sql(plan))} AS a{i}")
+    for m, metric in enumerate(question.metrics):
+        items.append(f"{_metric_sql(facts, metric, bind)} AS m{m}")
+    fields = [plan.axis.field for plan in plans] + list(question.metrics)
+    found = facts.arrays(f"SELECT {', '.join(items)} FROM {rows_sql(fields)}", bind.values)
+
+    frame = _frames(found.pop("t"), question.edges_ms)
+    order = None if np.all(frame[1:] >= frame[:-1]) else np.argsort(frame, kind="stable")
+    ordered = frame if order is None else frame[order]
+    starts = np.searchsorted(ordered, np.arange(len(question.edges_ms))).astype(np.int64)
+
+    def take(column: NDArray[Any]) -> NDArray[Any]:
+        return column if order is None else column[order]
+
+    sign = take(found.pop("sign"))
+    codes: list[Codes | Elements] = []
+    for i, plan in enumerate(plans):
+        if listed[i]:
+            codes.append(_elements(facts, plan, rows_sql([plan.axis.field]), bind, order))
+        else:
+            codes.append(_remap(plan)[take(found.pop(f"a{i}"))])
+    deviations, present, offsets = [], [], []
+    for m in range(len(question.metrics)):
+        values = np.asarray(take(found.pop(f"m{m}")), np.float64)
+        missing = np.isnan(values)
+        some = bool(missing.any())
+        weights = sign.astype(np.float64)
+        if some:
+            weights[missing] = 0.0
+        offset = _offset(float(np.dot(np.nan_to_num(values) if some else values, weights)), float(weights.sum()))
+        values = values - offset
+        if some:
+            values[missing] = 0.0
+        deviations.append(values)
+        present.append(~missing if some else None)
+        offsets.append(offset)
+    return Rows(
+        plans,
+        tuple(codes),
+        None if bool((sign == 1).all()) else sign.astype(np.float64),
+        tuple(deviations),
+        tuple(present),
+        np.asarray(offsets, np.float64),
+        starts,
+        order,
+    )
+
+
+def _remap(plan: AxisPlan) -> Codes:
+    """Raw code → code."""
+    return np.asarray(plan.remap, np.int16 if len(plan.axis.conditions) < 2**15 else np.int32)
+
+
+def _enum_sql(plan: AxisPlan) -> str:
+    """An ENUM type of the dictionary, written in place."""
+    return "ENUM(" + ", ".join("'" + str(value).replace("'", "''") + "'" for value in plan.dictionary) + ")"
+
+
+def _metric_sql(facts: Facts, metric: str, bind: Binder) -> str:
+    """The number of a metric, NaN where it has none; of other types only the presence counts, as 0."""
+    column = facts.column(metric)
+    if column.numeric_like:
+        return f"coalesce(CAST({column.sql} AS DOUBLE), CAST('nan' AS DOUBLE))"
+    missing = segment_sql(facts, Segment.of({metric: Equals(None)}), bind)
+    return f"CASE WHEN {missing} THEN CAST('nan' AS DOUBLE) ELSE CAST(0 AS DOUBLE) END"
+
+
+def _frames(times: NDArray[Any], edges_ms: Sequence[int]) -> Codes:
+    """(n,): the frame of each time; all lie within the edges."""
+    edges = np.asarray(edges_ms, np.int64)
+    steps = np.diff(edges)
+    kind = np.int16 if len(steps) < 2**15 else np.int32
+    if len(steps) and (steps == steps[0]).all():
+        return np.asarray((np.asarray(times, np.int64) - edges[0]) // steps[0], kind)
+    return (np.searchsorted(edges, np.asarray(times, np.int64), side="right") - 1).astype(kind)
+
+
+def _elements(facts: Facts, plan: AxisPlan, rows: str, bind: Binder, order: Indexes | None) -> Elements:
+    """The codes of an array axis: those of each distinct element, or of the scalar, or MISSING."""
+    column = facts.column(plan.axis.field)
+    name, listed = column.sql, column.list_sql
+    # The window function without an order numbers the rows as they come, like the main scan.
+    found = facts.arrays(
+        f"SELECT i, {raw_code_sql(facts, plan, _enum_sql(plan))} AS a FROM (SELECT i, unnest("
+        f"CASE WHEN len({listed}) > 0 THEN {listed} ELSE [{name}] END) AS {name} "
+        f"FROM (SELECT row_number() OVER () - 1 AS i, {name}, {listed} FROM {rows}))",
+        bind.values,
+    )
+    place = np.asarray(found["i"], np.int64)
+    codes = np.asarray(_remap(plan)[found["a"]])
+    if order is not None:
+        turned = np.empty(len(order), np.int64)
+        turned[order] = np.arange(len(order))
+        place = turned[place]
+    kept = np.flatnonzero(codes >= 0)
+    # By row, then code; groups of one label count a row once.
+    pair = np.unique(place[kept] * (len(plan.axis.conditions) + 1) + codes[kept])
+    return Elements(pair // (len(plan.axis.conditions) + 1), (pair % (len(plan.axis.conditions) + 1)).astype(np.int32))
+
+
+def _offset(total: float, count: float) -> float:
+    """A number near the mean with few bits, so that differences from it are exact for integers."""
+    if count <= 0:
+        return 0.0
+    mantissa, exponent = np.frexp(total / count)
+    return float(np.ldexp(np.round(mantissa * 256) / 256, exponent))

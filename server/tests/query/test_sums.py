@@ -1,0 +1,318 @@
+"""Sums from signed facts: they equal the sums of the table of what is true now, whatever the history."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mona_server.config.segmentations import Segmentation
+from mona_server.detect.source import AxisRequest, GroupSums, SourceQuestion
+from mona_server.detect.table_source import Elements, TableSource, coded
+from mona_server.errors import BadRequest
+from mona_server.query.engines.duckdb import DuckEngine
+from mona_server.query.sums import FactSums, open_source
+from mona_server.segment import MISSING, Condition, Differs, Equals, OneOf, Range, Segment
+from mona_server.settings import Engine
+from tests.query.lab import DAY_MS, Lab
+
+KINDS: Any = {"city": "string", "vip": "boolean", "x": "numeric", "tags": "string"}
+EDGES = tuple(day * DAY_MS for day in range(5))
+WIDTH = Segmentation(name="default", kind="boundaries", boundaries=(0.0, 10.0), default=True)
+
+values = st.fixed_dictionaries(
+    {},
+    optional={
+        "city": st.sampled_from(["Haifa", "Acre", "Łódź", "it's"]),
+        "vip": st.booleans(),
+        "x": st.sampled_from([-3.5, 0.0, 1.0, 7.0, 12.25, 1e6]),
+        "tags": st.lists(st.sampled_from(["a", "b", "c"]), max_size=3),
+    },
+)
+history = st.lists(
+    st.tuples(
+        st.sampled_from([f"id-{i}" for i in range(8)]),
+        st.integers(0, 4 * DAY_MS - 1),
+        st.one_of(values, values, values, st.none()),
+        st.sampled_from([False, False, True]),
+    ),
+    max_size=30,
+)
+
+
+def segmentation_of(field: str, _name: str | None) -> Segmentation | None:
+    return WIDTH if field == "x" else None
+
+
+def filled(folder: Path, engine: DuckEngine, steps: Any) -> Lab:
+    """A lake with a history; a step's last part says whether the rows so far go into a file."""
+    lab = Lab(folder, KINDS, engine)
+    for context_id, time_ms, given_values, flush in steps:
+        lab.put(context_id, time_ms, given_values)
+        if flush:
+            lab.flush()
+    return lab
+
+
+def table(lab: Lab, question: SourceQuestion) -> TableSource:
+    """The in-memory source over what is true now."""
+    rows = list(lab.state.values())
+    city = coded([row.get("city") for _, row in rows])
+    vip = coded([row.get("vip") for _, row in rows])
+    x = np.array([row.get("x", np.nan) for _, row in rows], np.float64)
+    place, elements = [], []
+    for i, (_, row) in enumerate(rows):
+        for tag in dict.fromkeys(row.get("tags", [])):
+            place.append(i)
+            elements.append(tag)
+    found = coded(elements)
+    tags = Elements(np.array(place, np.int64), found.codes, found.values, len(rows))
+    x_buckets: tuple[Condition, ...] = (*WIDTH.buckets(0, 1).conditions, Equals(None))
+    return TableSource(
+        {"city": city, "vip": vip, "x": x, "tags": tags},
+        np.array([time for time, _ in rows], np.int64),
+        question,
+        {("x", None): x_buckets},
+    )
+
+
+def by_segment(source: Any, sums: GroupSums) -> dict[tuple[str, ...], tuple[Any, ...]]:
+    """Sums under the words of their segment, moved to plain moments so that offsets do not matter."""
+    found = {}
+    c = source.offsets[:, None]
+    for s, codes in enumerate(sums.codes):
+        key = tuple(
+            str(Segment.of({source.axes[a].field: source.axes[a].conditions[k]}))
+            for a, k in zip(sums.axes, codes, strict=True)
+        )
+        n, total, square = sums.count[:, s], sums.total[:, s], sums.square[:, s]
+        found[key] = (sums.size[s], n, total + n * c, square + 2 * c * total + n * c * c)
+    return found
+
+
+def assert_same(mine: Any, his: Any, axes: tuple[int, ...], min_size: float = 1) -> None:
+    ours, theirs = by_segment(mine, mine.sums(axes, min_size)), by_segment(his, his.sums(axes, min_size))
+    assert set(ours) == set(theirs)
+    for key, arrays in theirs.items():
+        for left, right in zip(ours[key], arrays, strict=True):
+            np.testing.assert_allclose(left, right, rtol=1e-9, atol=1e-3)
+
+
+AXES = (AxisRequest("city"), AxisRequest("vip"), AxisRequest("x"), AxisRequest("tags"))
+SEGMENTS = (
+    Segment.parse({"city": [{"value": "Haifa"}]}),
+    Segment.parse({"city": [{"values": ["Acre", MISSING]}]}),
+    Segment.parse({"x": [{"min_value": 1, "max_value": 8}]}),
+    Segment.parse({"tags": [{"value": "a"}], "vip": [{"value": True}]}),
+    Segment.parse({"tags": [{"value": MISSING}]}),
+    Segment.parse({"city": [{"not_value": "Haifa"}]}),
+    Segment.parse({"city": [{"regex": "^[AŁ]"}]}),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    steps=history,
+    within=st.sampled_from([Segment(), *SEGMENTS]),
+    excluded=st.sampled_from([(), SEGMENTS[:1], SEGMENTS[3:5]]),
+)
+def test_any_history_sums_to_what_is_true_now(
+    engine: DuckEngine, steps: Any, within: Segment, excluded: tuple[Segment, ...]
+) -> None:
+    """Random creations, changes, moves and deletions, flushed anywhere: sums equal those of the net contexts."""
+    question = SourceQuestion(AXES, ("x", "vip", "city"), EDGES, within, excluded)
+    with tempfile.TemporaryDirectory() as folder:
+        lab = filled(Path(folder), engine, steps)
+        mine, his = open_source(lab.facts(), question, segmentation_of), table(lab, question)
+        for depth in range(4):
+            for axes in itertools.combinations(range(4), depth):
+                assert_same(mine, his, axes)
+        assert_same(mine, his, (0, 1), min_size=2)
+        ours, theirs = mine.atoms(SEGMENTS), his.atoms(SEGMENTS)
+        atoms = {tuple(m): size for m, size in zip(ours.member, ours.size, strict=True) if size.any()}
+        expected = {tuple(m): size for m, size in zip(theirs.member, theirs.size, strict=True)}
+        assert set(atoms) == set(expected)
+        for key, size in expected.items():
+            np.testing.assert_array_equal(atoms[key], size)
+        for segment in SEGMENTS:
+            net, naive = mine.net_values(segment, "x", 1, 3), his.net_values(segment, "x", 1, 3)
+            np.testing.assert_array_equal(net.values, naive.values)
+            np.testing.assert_array_equal(net.weights, naive.weights)
+
+
+@settings(max_examples=15, deadline=None)
+@given(steps=history)
+def test_frame_filters_bind_their_frames_only(engine: DuckEngine, steps: Any) -> None:
+    """A filter on frames 2 and 3 leaves frames 0 and 1 alone, in sums, atoms and net values."""
+    question = SourceQuestion(AXES, ("x",), EDGES, frame_filters=((2, 4, SEGMENTS[0]),))
+    with tempfile.TemporaryDirectory() as folder:
+        lab = filled(Path(folder), engine, steps)
+        mine, his = open_source(lab.facts(), question, segmentation_of), table(lab, question)
+        assert_same(mine, his, (0,))
+        assert_same(mine, his, (1, 2))
+        net, naive = mine.net_values(Segment(), "x", 0, 4), his.net_values(Segment(), "x", 0, 4)
+        np.testing.assert_array_equal(net.weights, naive.weights)
+
+
+def large(folder: Path, engine: DuckEngine, rows: int = 20_000) -> FactSums:
+    lab = Lab(folder, KINDS, engine)
+    rng = np.random.default_rng(1)
+    for i in range(rows):
+        lab.put(
+            f"id-{i % (rows * 3 // 4)}",
+            int(rng.integers(0, 4 * DAY_MS)),
+            {"city": f"c{rng.integers(50)}", "x": float(rng.normal())},
+        )
+        if i == rows // 2:
+            lab.rows, lab.flushed = lab.rows, 0
+    return open_source(lab.facts(), SourceQuestion(AXES[:3], ("x",), EDGES), segmentation_of)
+
+
+def test_threads_do_not_change_a_bit(tmp_path: Path) -> None:
+    """One thread and four give bit-identical sums."""
+    answers = []
+    for threads in (1, 4):
+        engine = DuckEngine(Engine(memory="1GB", threads=threads))
+        source = large(tmp_path / str(threads), engine)
+        sums = source.sums((0, 2))
+        answers.append((sums.codes.tobytes(), sums.size.tobytes(), sums.total.tobytes(), sums.square.tobytes()))
+        engine.close()
+    assert answers[0] == answers[1]
+
+
+def test_an_array_field_is_counted_once_a_segment_and_overlaps(new_lab: Any) -> None:
+    """A context with tags a and b is in both segments, and once in the total."""
+    lab = new_lab(KINDS)
+    lab.put("1", 0, {"tags": ["a", "b", "a"], "x": 2.0})
+    lab.put("2", 0, {"tags": "a", "x": 4.0})
+    lab.put("3", 0, {"tags": []})
+    source = open_source(lab.facts(), SourceQuestion((AxisRequest("tags"),), ("x",), EDGES[:2]), segmentation_of)
+    assert source.axes[0].overlapping
+    assert source.axes[0].conditions == (Equals("a"), Equals("b"), Equals(None))
+    assert source.sums((0,)).size[:, 0].tolist() == [2, 1, 1]
+    assert source.sums(()).size.tolist() == [[3]]
+    with pytest.raises(BadRequest, match="one array field"):
+        source.sums((0, 0))
+
+
+def test_avoided_values_and_out_of_range_numbers_are_in_no_segment(new_lab: Any) -> None:
+    """They stay in the baseline and leave the axis."""
+    lab = new_lab(KINDS)
+    for i, (city, x) in enumerate([("Haifa", 5.0), ("Acre", 50.0), (None, -1.0), ("Haifa", None)]):
+        lab.put(str(i), 0, {"city": city, "x": x})
+    bounded = Segmentation(name="default", kind="width", bucket_size=5.0, min_value=0.0, max_value=10.0, default=True)
+    question = SourceQuestion((AxisRequest("city", avoid_values=("Haifa",)), AxisRequest("x")), (), EDGES[:2])
+    source = open_source(lab.facts(), question, lambda field, _: bounded if field == "x" else None)
+    assert source.axes[0].conditions == (Equals("Acre"), Equals(None))
+    assert source.axes[1].conditions == (Range(0, 5), Range(5, 10), Equals(None))
+    assert source.axes[1].ordered
+    assert source.sums((1,)).size.sum() == 2
+    assert source.sums((0,)).size.sum() == 2
+    assert source.sums(()).size.sum() == 4
+
+
+def test_only_the_largest_values_are_searched(new_lab: Any) -> None:
+    """``max_values`` keeps the largest values; the others are in no segment, and not missing either."""
+    lab = new_lab(KINDS)
+    for i, city in enumerate("aaabbbccd"):
+        lab.put(str(i), 0, {"city": city})
+    two = Segmentation(name="default", kind="values", max_values=2, default=True)
+    question = SourceQuestion((AxisRequest("city"),), (), EDGES[:2])
+    source = open_source(lab.facts(), question, lambda *_: two)
+    assert source.axes[0].conditions == (Equals("a"), Equals("b"), Equals(None))
+    assert source.sums((0,)).size[:, 0].tolist() == [3, 3]
+
+
+def test_groups_and_lower_case_become_sets_of_values(new_lab: Any) -> None:
+    """A group is the set of its members, so its condition selects the same contexts anywhere."""
+    lab = new_lab(KINDS)
+    for i, city in enumerate(["Haifa", "haifa", "Acre", "Oslo"]):
+        lab.put(str(i), 0, {"city": city})
+    chosen = Segmentation(
+        name="default", kind="values", default=True, lowercase=True, groups={"north": ("acre", "oslo")}
+    )
+    source = open_source(lab.facts(), SourceQuestion((AxisRequest("city"),), (), EDGES[:2]), lambda *_: chosen)
+    assert set(source.axes[0].conditions) == {OneOf(("Acre", "Oslo")), OneOf(("Haifa", "haifa")), Equals(None)}
+    assert source.sums((0,)).size[:, 0].tolist() == [2, 2]
+
+
+def test_discrete_numbers_are_segments_of_their_own(new_lab: Any) -> None:
+    """Each distinct number is a segment; whole ones are written without a point."""
+    lab = new_lab(KINDS)
+    for i, x in enumerate([1.0, 1.0, 2.5, None]):
+        lab.put(str(i), 0, {"x": x})
+    discrete = Segmentation(name="default", kind="discrete", default=True)
+    source = open_source(lab.facts(), SourceQuestion((AxisRequest("x"),), (), EDGES[:2]), lambda *_: discrete)
+    assert source.axes[0].conditions == (Equals(1), Equals(2.5), Equals(None))
+    assert source.sums((0,)).size[:, 0].tolist() == [2, 1, 1]
+
+
+def test_as_of_shows_what_was_known_then(new_lab: Any) -> None:
+    """Rows of later revisions do not count."""
+    lab = new_lab(KINDS)
+    lab.put("1", 0, {"x": 1.0})
+    known = lab.revision
+    lab.flush()
+    lab.put("1", 0, {"x": 5.0})
+    question = SourceQuestion((), ("x",), EDGES[:2])
+
+    def mean(as_of: int | None) -> float:
+        source = open_source(lab.facts(as_of), question)
+        sums = source.sums(())
+        return float(source.offsets[0] + sums.total[0, 0, 0] / sums.count[0, 0, 0])
+
+    assert mean(known) == 1.0
+    assert mean(None) == 5.0
+
+
+def test_edges_may_be_uneven_and_below_a_day(new_lab: Any) -> None:
+    """Frames are half open, of any width; rows outside of all are left out."""
+    lab = new_lab(KINDS)
+    for i, time in enumerate([0, 59_999, 60_000, 3_600_000, 7_200_000]):
+        lab.put(str(i), time, {})
+    source = open_source(lab.facts(), SourceQuestion((), (), (0, 60_000, 3_600_001)))
+    assert source.sums(()).size.tolist() == [[2, 2]]
+
+
+def test_another_time_axis_is_a_timestamp_field(new_lab: Any) -> None:
+    """Contexts without that time are left out; a field of another type is refused."""
+    lab = new_lab({"due": "timestamp", "city": "string"})
+    lab.put("1", 0, {"due": DAY_MS + 5})
+    lab.put("2", 0, {})
+    lab.flush()
+    lab.put("3", 0, {"due": 3})
+    question = SourceQuestion((), (), EDGES[:3], timestamp_field="due")
+    assert open_source(lab.facts(), question).sums(()).size.tolist() == [[1, 1]]
+    with pytest.raises(BadRequest, match="not a time axis"):
+        open_source(lab.facts(), SourceQuestion((), (), EDGES[:3], timestamp_field="city"))
+
+
+def test_no_rows_at_all(new_lab: Any) -> None:
+    """An empty class has no segments, and everybody has size 0."""
+    source = open_source(new_lab(KINDS).facts(), SourceQuestion(AXES, ("x",), EDGES), segmentation_of)
+    assert source.sums((0,)).codes.shape == (0, 1)
+    assert source.sums(()).codes.shape == (0, 0)
+    assert source.atoms(SEGMENTS).size.sum() == 0
+    assert source.net_values(Segment(), "x", 0, 2).values.shape == (0,)
+
+
+def test_conditions_that_the_axes_cannot_tell_are_asked_from_the_facts(new_lab: Any) -> None:
+    """Atoms over a pattern, a negation and a bucket union agree with the rows."""
+    lab = new_lab(KINDS)
+    for i, (city, x) in enumerate([("Haifa", 5.0), ("Acre", 15.0), (None, -1.0)]):
+        lab.put(str(i), 0, {"city": city, "x": x})
+    source = open_source(lab.facts(), SourceQuestion(AXES[:3], (), EDGES[:2]), segmentation_of)
+    segments = (
+        Segment.of({"x": Range(None, 10)}),
+        Segment.of({"city": Differs("Acre")}),
+        Segment.of({"city": Equals("Acre")}),
+    )
+    atoms = source.atoms(segments)
+    assert sorted(map(tuple, atoms.member.tolist())) == [(False, False, True), (True, True, False)]
+    assert sorted(atoms.size[:, 0].tolist()) == [1, 2]
