@@ -27,8 +27,15 @@ DAY_MS = 86_400_000
 Columns = dict[str, Any]
 """Column name → numpy array, all of one length."""
 
-TYPES = {"numeric": "DOUBLE", "boolean": "BOOLEAN", "timestamp": "BIGINT", "string": "VARCHAR", "geo": "VARCHAR"}
-"""Field type → column type."""
+TYPES = {
+    "numeric": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "timestamp": "BIGINT",
+    "string": "VARCHAR",
+    "geopoint": "VARCHAR",
+    "geoshape": "VARCHAR",
+}
+"""Field type → column type; timestamps in Unix ms, geometry as GeoJSON text."""
 
 RESERVED = {
     "MONA_ID": "VARCHAR",
@@ -98,7 +105,7 @@ def encode_fact_chunk(minus: Sequence[bytes], plus: Sequence[bytes]) -> bytes:
 
 
 def encode_message_chunk(rows: Sequence[tuple[Any, ...]]) -> bytes:
-    """One chunk of pending messages: (id, number, index, arrival, export time or None, action, JSON text)."""
+    """One chunk of pending messages: (id, number, index, arrival, export time or None, action, JSON as bytes)."""
     return _pack(_encoder.encode(rows))
 
 
@@ -168,7 +175,7 @@ def _split_lists(column: PhysicalColumn, values: list[Any]) -> Columns:
         return {column.physical: typed(values, TYPES[column.type])}
     lists = [value if isinstance(value, list) else None for value in values]
     scalars = [None if isinstance(value, list) else value for value in values]
-    return {column.physical: typed(scalars, TYPES[column.type]), column.list_column: _objects(lists)}
+    return {column.physical: typed(scalars, TYPES[column.type]), column.list_column: _lists(lists)}
 
 
 def message_columns(chunks: Iterable[tuple[int, bytes]]) -> Columns:
@@ -190,7 +197,7 @@ def message_columns(chunks: Iterable[tuple[int, bytes]]) -> Columns:
         "MONA_ACTION": _objects(given[5]),
         "MONA_REVISION": np.array(revisions, np.int64),
         "MONA_DAY": (arrival // DAY_MS).astype(np.int32),
-        "MESSAGE": _objects(given[6]),
+        "MESSAGE": _objects([text.decode() for text in given[6]]),
     }
 
 
@@ -199,16 +206,24 @@ def typed(values: Sequence[Any], column_type: str) -> Any:
     if column_type not in _NUMPY:
         return _objects(values)
     dtype = _NUMPY[column_type]
+    if None not in values:
+        return np.ma.MaskedArray(np.array(values, dtype), mask=np.zeros(len(values), np.bool_))
     mask = np.fromiter((value is None for value in values), np.bool_, len(values))
-    if not mask.any():
-        return np.ma.MaskedArray(np.array(values, dtype), mask=mask)
     zero = dtype(0)
     return np.ma.MaskedArray(np.array([zero if value is None else value for value in values], dtype), mask=mask)
 
 
 def _objects(values: Sequence[Any]) -> Any:
+    """Texts and None."""
     array = np.empty(len(values), object)
-    for i, value in enumerate(values):  # assigning a list of equally long lists would make two dimensions
+    array[:] = values
+    return array
+
+
+def _lists(values: Sequence[Any]) -> Any:
+    """Lists and None: numpy must not make a second dimension of them."""
+    array = np.empty(len(values), object)
+    for i, value in enumerate(values):
         array[i] = value
     return array
 

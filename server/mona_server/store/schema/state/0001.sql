@@ -41,7 +41,7 @@ CREATE TABLE revisions (
 CREATE TABLE columns (
     class_id INTEGER NOT NULL,
     field    TEXT    NOT NULL,
-    type     TEXT    NOT NULL,      -- numeric, boolean, timestamp, string, geo
+    type     TEXT    NOT NULL,      -- numeric, boolean, timestamp, string, geopoint, geoshape
     physical TEXT    NOT NULL,
     lists    INTEGER NOT NULL DEFAULT 0,    -- 1 = some row has an array: a second column <physical>[]
     PRIMARY KEY (class_id, field, type),

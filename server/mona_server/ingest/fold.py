@@ -1,0 +1,346 @@
+"""The fold: accepted bodies → documents and signed facts, one transaction per batch, exactly once.
+
+Each step takes the next inbox rows of one tenant (tenants in turn, so that a flood of one does not delay the
+others), merges their messages into the documents, builds the fields of the contexts that changed, and commits
+documents, pending facts, pending messages, the report and the number of the last folded row together. Whatever
+happens before the commit happens again after a restart, from the same bytes, with the same ids.
+
+There is one fold per data directory (:mod:`mona_server.ingest.fold_process` holds a lock), so documents may be
+read before the transaction begins, and the write lock is held only for writing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import structlog
+
+from mona_server.errors import MonaError
+from mona_server.ingest.builders import Builders, ClassBuilder
+from mona_server.ingest.envelope import Message, read
+from mona_server.ingest.limits import parse_limits
+from mona_server.ingest.merge import Context, merge
+from mona_server.ingest.report import Counts
+from mona_server.store import catalog, documents, state
+from mona_server.store.documents import Document
+from mona_server.store.inbox import HOUR_MS, InboxRow
+from mona_server.store.rows import DAY_MS, encode_fact, encode_fact_chunk, encode_message_chunk
+from mona_server.store.store import Store
+
+log = structlog.get_logger(__name__)
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """One step that was committed."""
+
+    tenant: str
+    revision: int
+    rows: int
+    """Inbox rows."""
+    messages: int
+    """Messages that counted."""
+    facts: int
+    """Fact rows written, minus rows included."""
+
+
+@dataclass(slots=True)
+class _Shape:
+    """How the facts of one class are laid out in one configuration revision."""
+
+    class_id: int
+    layout: int
+    fields: tuple[str, ...]
+    physical: tuple[str, ...]
+    lists: set[str]
+    """Physical columns that are known to have arrays."""
+    builder: ClassBuilder | None
+
+
+class _Work:
+    """One context while a batch is folded."""
+
+    __slots__ = ("before", "changed", "context", "context_class", "context_id", "document", "hour_ms")
+
+    def __init__(self, context_class: str, context_id: str, document: Document | None) -> None:
+        self.context_class = context_class
+        self.context_id = context_id
+        self.document = document
+        self.before = None if document is None else _context(document)
+        self.context = self.before
+        self.changed = False
+        self.hour_ms = 0
+
+
+class Rows:
+    """Facts to be appended by one transaction, by class."""
+
+    def __init__(self) -> None:
+        self.minus: dict[int, list[bytes]] = defaultdict(list)
+        self.plus: dict[int, list[bytes]] = defaultdict(list)
+        self.days: dict[int, dict[int, int]] = defaultdict(dict)
+
+    def retract(self, class_id: int, fact: bytes, time_ms: int) -> None:
+        """Cancel a fact that was written before: a copy of its bytes."""
+        self.minus[class_id].append(fact)
+        self._count(class_id, time_ms, -1)
+
+    def add(self, class_id: int, fact: bytes, time_ms: int) -> None:
+        self.plus[class_id].append(fact)
+        self._count(class_id, time_ms, 1)
+
+    def _count(self, class_id: int, time_ms: int, change: int) -> None:
+        days = self.days[class_id]
+        day = time_ms // DAY_MS
+        days[day] = days.get(day, 0) + change
+
+    def write(self, connection: Any, revision: int) -> int:
+        """Append them in the caller's transaction; returns how many."""
+        total = 0
+        for class_id in sorted({*self.minus, *self.plus}):
+            minus, plus = self.minus[class_id], self.plus[class_id]
+            count = len(minus) + len(plus)
+            state.add_pending(connection, "facts", class_id, revision, count, encode_fact_chunk(minus, plus))
+            state.touch_days(connection, class_id, revision, self.days[class_id])
+            total += count
+        return total
+
+
+class Folder:
+    """Folds the inbox of one data directory. Not safe for threads: there is one fold."""
+
+    def __init__(self, store: Store, builders: Builders, *, batch_messages: int = 5_000) -> None:
+        self.store = store
+        self._builders = builders
+        self._batch_messages = batch_messages
+        self._shapes: dict[tuple[str, str], tuple[str, _Shape]] = {}
+        self._last_tenant = ""
+        self._to_forget: dict[str, int] = {}
+
+    # --- one step --------------------------------------------------------------------------------------
+
+    def step(self, now_ms: int) -> Folded | None:
+        """Fold the next batch of the next tenant; None when nothing waits."""
+        for tenant in self._tenants_in_turn():
+            after = state.folded_number(self.store.state.connection, tenant)
+            rows = self.store.inbox.read(tenant, after, max_rows=self._batch_messages)
+            if rows:
+                self._last_tenant = tenant
+                return self._fold(tenant, rows, now_ms)
+            self.store.inbox.forget(tenant, after)  # left over from a crash between commit and forgetting
+        return None
+
+    def _tenants_in_turn(self) -> list[str]:
+        tenants = self.store.inbox.tenants()
+        later = [tenant for tenant in tenants if tenant > self._last_tenant]
+        return later + [tenant for tenant in tenants if tenant <= self._last_tenant]
+
+    def _fold(self, tenant: str, rows: Sequence[InboxRow], now_ms: int) -> Folded:
+        counts = Counts()
+        batch: list[tuple[InboxRow, list[Message]]] = []
+        total = 0
+        for row in rows:
+            messages = _read(tenant, row, counts)
+            batch.append((row, messages))
+            total += len(messages)
+            if total >= self._batch_messages:
+                break
+        shapes = self.shapes(tenant, {m.context_class for _, messages in batch for m in messages}, now_ms)
+        work, history = self._merge(batch, shapes, counts)
+        facts = Rows()
+        changed, removed = self._build(work, shapes, facts, counts)
+        last = batch[-1][0].number
+        with self.store.state.writing() as connection:
+            revision = state.next_revision(connection, now_ms)
+            documents.remove(connection, removed)
+            documents.put(connection, changed)
+            written = facts.write(connection, revision)
+            for class_id, lines in history.items():
+                body = encode_message_chunk(lines)
+                state.add_pending(connection, "messages", class_id, revision, len(lines), body)
+            for shape in shapes.values():
+                self.note_lists(connection, shape)
+            state.add_report(connection, counts.rows(tenant))
+            state.set_folded(connection, tenant, last)
+        self.store.inbox.forget(tenant, last)
+        return Folded(tenant, revision, len(batch), total, written)
+
+    # --- shapes ----------------------------------------------------------------------------------------
+
+    def shapes(self, tenant: str, names: Iterable[str], now_ms: int) -> dict[str, _Shape]:
+        """How each class is built now; makes classes, columns and layouts that are new."""
+        active = self._builders.active(tenant)
+        result: dict[str, _Shape] = {}
+        for name in names:
+            known = self._shapes.get((tenant, name))
+            if known is None or known[0] != active.revision:
+                known = (active.revision, self._shape(tenant, name, active.classes.get(name), now_ms))
+                self._shapes[tenant, name] = known
+            result[name] = known[1]
+        return result
+
+    def _shape(self, tenant: str, name: str, builder: ClassBuilder | None, now_ms: int) -> _Shape:
+        fields = list(builder.builder.columns.items()) if builder is not None else []
+        with self.store.state.writing() as connection:
+            class_id = catalog.ensure_class(connection, tenant, name, now_ms)
+            columns = catalog.ensure_columns(connection, class_id, fields)
+            physical = tuple(column.physical for column in columns)
+            layout = catalog.ensure_layout(connection, class_id, physical)
+        lists = {column.physical for column in columns if column.lists}
+        return _Shape(class_id, layout, tuple(field for field, _ in fields), physical, lists, builder)
+
+    def note_lists(self, connection: Any, shape: _Shape) -> None:
+        """Write down which columns met an array since the last transaction."""
+        if shape.lists:
+            catalog.note_lists(connection, shape.class_id, sorted(shape.lists))
+
+    # --- merging ---------------------------------------------------------------------------------------
+
+    def _merge(
+        self, batch: list[tuple[InboxRow, list[Message]]], shapes: dict[str, _Shape], counts: Counts
+    ) -> tuple[dict[tuple[int, str], _Work], dict[int, list[tuple[Any, ...]]]]:
+        keyed = [
+            (row, m, (shapes[m.context_class].class_id, m.context_id or make_id(row.number, m.index)))
+            for row, messages in batch
+            for m in messages
+        ]
+        stored = documents.load(self.store.state.connection, {key for _, _, key in keyed})
+        work: dict[tuple[int, str], _Work] = {}
+        history: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
+        for row, m, key in keyed:
+            item = work.get(key)
+            if item is None:
+                item = work[key] = _Work(m.context_class, key[1], stored.get(key))
+            values = m.values()
+            before = item.context
+            after = merge(before, m.action, values, export_ms=m.export_ms, arrival_ms=row.arrival_ms)
+            item.hour_ms = hour_ms = row.arrival_ms // HOUR_MS * HOUR_MS
+            item.context = after
+            if before is None:
+                result = "new" if after is not None else "unchanged"
+            elif after is None:
+                result = "deleted"
+            else:
+                same = after.time_ms == before.time_ms and after.values == before.values
+                result = "unchanged" if same else "updated"
+                counts.late(m.context_class, hour_ms, row.arrival_ms - before.time_ms)
+            if result != "unchanged":
+                item.changed = True
+            counts.add(m.context_class, hour_ms, "messages", f"{m.action} {result}")
+            if m.cut:
+                counts.add(m.context_class, hour_ms, "cut_texts", "", m.cut)
+            builder = shapes[m.context_class].builder
+            if builder is not None and not values.keys() <= builder.known_variables:
+                counts.unknown_variables(m.context_class, hour_ms, values.keys() - builder.known_variables)
+            history[key[0]].append((key[1], row.number, m.index, row.arrival_ms, m.export_ms, m.action, m.raw))
+        return work, history
+
+    # --- building --------------------------------------------------------------------------------------
+
+    def _build(
+        self, work: dict[tuple[int, str], _Work], shapes: dict[str, _Shape], facts: Rows, counts: Counts
+    ) -> tuple[list[Document], list[int]]:
+        """Facts of the contexts that changed; documents to put and ids of documents to remove."""
+        changed: list[Document] = []
+        removed: list[int] = []
+        for (class_id, context_id), item in work.items():
+            document, context = item.document, item.context
+            if context is None:
+                if document is not None and document.document_id is not None:
+                    removed.append(document.document_id)
+                    if document.fact is not None:
+                        facts.retract(class_id, document.fact, document.time_ms)
+                continue
+            if document is None:
+                document = Document(
+                    None,
+                    documents.hash_key(class_id, context_id),
+                    class_id,
+                    context_id,
+                    context.time_ms,
+                    context.explicit,
+                    context.arrival_ms,
+                    context.updated_ms,
+                    b"",
+                    None,
+                )
+                counts.add(item.context_class, item.hour_ms, "contexts", "new")
+            elif item.changed:
+                counts.add(item.context_class, item.hour_ms, "contexts", "updated")
+            if item.changed:
+                document.variables = _encode(context.values)
+                self.rebuild(document, context, shapes[item.context_class], facts, counts, item)
+            document.explicit = context.explicit
+            document.updated_ms = context.updated_ms
+            changed.append(document)
+        return changed, removed
+
+    def rebuild(
+        self,
+        document: Document,
+        context: Context,
+        shape: _Shape,
+        facts: Rows,
+        counts: Counts | None = None,
+        item: _Work | None = None,
+    ) -> bool:
+        """Build the fact of a context; where it differs from the last one, retract that and assert the new one."""
+        values: list[Any] = []
+        if shape.builder is not None:
+            fields, problems = shape.builder.builder.build(context.values, context.time_ms)
+            values = list(map(fields.get, shape.fields))
+            for problem_field, reason in problems:
+                if counts is not None and item is not None:
+                    counts.build_error(item.context_class, item.hour_ms, problem_field, reason, item.context_id)
+            for i, value in enumerate(values):
+                if value.__class__ is list:
+                    shape.lists.add(shape.physical[i])
+        fact = encode_fact(shape.layout, document.context_id, context.time_ms, context.arrival_ms, values)
+        old_time_ms = document.time_ms
+        document.time_ms, document.arrival_ms = context.time_ms, context.arrival_ms
+        if fact == document.fact:
+            return False
+        if document.fact is not None:
+            facts.retract(shape.class_id, document.fact, old_time_ms)
+        facts.add(shape.class_id, fact, context.time_ms)
+        document.fact = fact
+        return True
+
+
+def make_id(number: int, index: int) -> str:
+    """The id of a context whose message named none: the same whenever the same body is folded."""
+    digest = hashlib.blake2b(b"%d.%d" % (number, index), digest_size=16, person=b"mona-context-id").digest()
+    return str(uuid.UUID(bytes=digest, version=4))
+
+
+def _context(document: Document) -> Context:
+    return Context(
+        _decode(document.variables),
+        document.time_ms,
+        bool(document.explicit),
+        document.arrival_ms,
+        document.updated_ms,
+    )
+
+
+def _read(tenant: str, row: InboxRow, counts: Counts) -> list[Message]:
+    hour_ms = row.arrival_ms // HOUR_MS * HOUR_MS
+    try:
+        envelope = read(row.body, row.arrival_ms, parse_limits(row.limits))
+    except MonaError:
+        # It was read before it was accepted, so this is a defect; stopping here would stop everything behind it.
+        log.exception("inbox row cannot be read", tenant=tenant, number=row.number)
+        counts.add("", hour_ms, "refused", "body could not be read again")
+        return []
+    for index, reason in envelope.refused.items():
+        counts.add(envelope.refused_classes.get(index, ""), hour_ms, "refused", reason)
+    return envelope.messages
