@@ -49,6 +49,10 @@ class Edge:
         host = f"[{server.host}]" if ":" in server.host else server.host
         return f"{'https' if server.tls_cert else 'http'}://{host}:{server.port}"
 
+    def link(self, page: str, secret: str) -> str:
+        """The address of a one-time link: ``activate`` sets a password, ``login`` signs in."""
+        return f"{self.address}/{page}?link={secret}"
+
     async def read_service_body(self, request: Request) -> bytes:
         """The decompressed body of a service call, within the same limits as a batch."""
         headers = dict(request.scope["headers"])

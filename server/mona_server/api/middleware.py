@@ -1,14 +1,18 @@
-"""What surrounds every request: its id, the headers of every answer, its log line, and counted errors."""
+"""What surrounds every request: its id, the headers of every answer, its log line, and the answer to a crash."""
 
 from __future__ import annotations
 
 import time
+import traceback
 import uuid
 
 import structlog
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mona_server import __version__
+from mona_server.api.answers import error_answer
+from mona_server.errors import MonaError
 
 log = structlog.get_logger("mona.http")
 
@@ -54,6 +58,15 @@ class Surround:
 
         try:
             await self._app(scope, receive, send_with_headers)
+        except Exception as error:  # noqa: BLE001 - the edge of the program
+            # Places only: the text of a foreign exception may hold a value of a message.
+            places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-8:]]
+            crash = {"error": type(error).__name__, "places": places}
+            log.error("request crashed", path=scope["path"], request_id=request_id, **crash)  # noqa: TRY400
+            if status:
+                raise ConnectionAbortedError from None  # half an answer is out; the connection must end
+            answer = error_answer(Request(scope), MonaError("Internal error"), method=scope["method"])
+            await answer(scope, receive, send_with_headers)
         finally:
             seconds = time.perf_counter() - started
             # The path only: a query string may hold values, a body always does.

@@ -57,11 +57,15 @@ def record(meta: Engine, actor: Actor, action: str, target: str = "", *, now_ms:
         note(db, actor, action, target, now_ms=now_ms, **change)
 
 
-def page(meta: Engine, tenant: str, *, limit: int, before_id: int | None = None) -> list[dict[str, Any]]:
+def page(
+    meta: Engine, tenant: str, *, limit: int, before_id: int | None = None, action: str | None = None
+) -> list[dict[str, Any]]:
     """Entries of one tenant, newest first; ``before_id`` continues a page."""
     query = select(audit).where(audit.c.tenant == tenant).order_by(audit.c.id.desc()).limit(limit)
     if before_id is not None:
         query = query.where(audit.c.id < before_id)
+    if action is not None:
+        query = query.where(audit.c.action == action)
     with meta.connect() as db:
         return [
             {

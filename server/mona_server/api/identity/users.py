@@ -284,6 +284,13 @@ def get(meta: Engine, tenant: str, user_id: str) -> User:
         return from_row(_row(db, tenant, user_id))
 
 
+def find(meta: Engine, user_id: str) -> User | None:
+    """A user of any tenant."""
+    with meta.connect() as db:
+        row = db.execute(select(users).where(users.c.id == user_id)).first()
+        return from_row(row) if row is not None else None
+
+
 def by_email(meta: Engine, email: str) -> User | None:
     with meta.connect() as db:
         row = db.execute(select(users).where(users.c.email == email.strip().lower())).first()

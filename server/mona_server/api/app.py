@@ -1,0 +1,81 @@
+"""The HTTP application: one list of routers, one stack of middleware, one place for errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import Response
+
+from mona_server import __version__
+from mona_server.api import health, sending, services, token_routes
+from mona_server.api.answers import InvalidRequest, error_answer
+from mona_server.api.body import Gone
+from mona_server.api.edge import Clock, open_edge, system_clock
+from mona_server.api.middleware import Surround
+from mona_server.api.shapes import FAILURES
+from mona_server.api.v1 import admin
+from mona_server.errors import MonaError
+from mona_server.settings import Settings
+
+log = structlog.get_logger("mona.http")
+
+ROUTERS = (token_routes.router, services.router, health.router)
+"""In the order in which paths are tried; the sending paths come before all of them."""
+V1_ROUTERS = (admin.router,)
+
+
+def create_app(settings: Settings, store: Any, *, clock: Clock = system_clock) -> FastAPI:
+    """The application over an open :class:`mona_server.store.Store`.
+
+    ``clock`` gives Unix milliseconds. Pages are added with ``app.include_router(router)``.
+    """
+    tls = settings.server.tls_cert is not None or (settings.server.public_url or "").startswith("https:")
+    app = FastAPI(
+        title="Mona",
+        version=__version__,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        middleware=[Middleware(Surround, tls=tls)],
+    )
+    app.state.edge = open_edge(settings, store, clock=clock)
+    app.router.routes.extend(sending.routes(app.state.edge))
+    for router in ROUTERS:
+        app.include_router(router)
+    for router in V1_ROUTERS:
+        app.include_router(router, prefix="/api/v1", responses=FAILURES)
+    app.add_exception_handler(MonaError, _known)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _framework)
+    app.add_exception_handler(Gone, _gone)
+    return app
+
+
+async def _known(request: Request, error: Exception) -> Response:
+    assert isinstance(error, MonaError)
+    if error.status >= 500:
+        log.error("request failed", path=request.url.path, error=type(error).__name__, reason=error.message)
+    return error_answer(request, error, method=request.method)
+
+
+async def _malformed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return error_answer(request, InvalidRequest.of(error), method=request.method)
+
+
+async def _framework(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    known = MonaError(str(error.detail))
+    known.status = error.status_code
+    answer = error_answer(request, known, method=request.method)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=400)  # the client has left; nobody reads it

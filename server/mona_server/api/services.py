@@ -1,0 +1,86 @@
+"""The original services: what the public SDK calls besides sending. Each route asks one function of a room."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from mona_server.api import configs
+from mona_server.api.caller import Caller
+from mona_server.api.edge import edge_of
+from mona_server.api.identity.roles import Permission
+from mona_server.api.service_answers import data, top
+from mona_server.api.shapes import ConfigReader, ConfigWriter, Sender
+from mona_server.api.wire_names import Ask, text, whole_number
+from mona_server.config import sampling
+from mona_server.errors import BadRequest
+
+router = APIRouter(tags=["services"])
+
+
+@router.post("/configs")
+def get_config(request: Request, caller: ConfigReader) -> Response:
+    """The configuration as it was uploaded, by context class."""
+    return data(request, configs.current(edge_of(request), caller))
+
+
+@router.post("/upload_config")
+def upload_config(request: Request, caller: ConfigWriter, ask: Ask) -> Response:
+    """Replace the whole configuration. `config` may stand below the user id."""
+    return data(request, configs.save(edge_of(request), caller, ask.get("config"), **_upload(caller, ask)).to_json())
+
+
+@router.post("/upload_config_for_context_class")
+def upload_config_for_context_class(request: Request, caller: ConfigWriter, ask: Ask) -> Response:
+    """Replace the configuration of one context class."""
+    context_class = text(ask, "context_class")
+    saved = configs.save(
+        edge_of(request), caller, ask.get("config"), context_class=context_class, **_upload(caller, ask)
+    )
+    return data(request, saved.to_json())
+
+
+@router.post("/get_config_history")
+def get_config_history(request: Request, caller: ConfigReader, ask: Ask) -> Response:
+    """Revisions of the configuration, newest first."""
+    found = configs.history(
+        edge_of(request), caller, limit=whole_number(ask, "number_of_revisions", default=20, most=1_000)
+    )
+    msg = f"Found {len(found)} revisions" if found else "No revisions"
+    return top(request, {"msg": msg, "configs": found})
+
+
+@router.post("/get_sampling_factors")
+def get_sampling_factors(request: Request, caller: Sender, ask: Ask) -> Response:
+    """Which share of its contexts a client should send."""
+    name = text(ask, "config_name", default="") or None
+    return data(request, sampling.factors(edge_of(request).meta, caller.tenant, name))
+
+
+@router.post("/create_sampling_factor")
+def create_sampling_factor(request: Request, caller: ConfigWriter, ask: Ask) -> Response:
+    """Set the factor of one class, or the default of a named sampling configuration."""
+    if ask.get("context_class") is None:
+        configs.require_everywhere(caller, Permission.CONFIG_WRITE)
+    sampling.set_factor(
+        edge_of(request).meta,
+        caller.tenant,
+        ask.get("config_name"),
+        ask.get("sampling_factor"),
+        ask.get("context_class"),
+    )
+    return data(request, True)
+
+
+def _upload(caller: Caller, ask: dict[str, Any]) -> dict[str, Any]:
+    base = ask.get("base_config_id")
+    if base is not None and not isinstance(base, str):
+        raise BadRequest("base_config_id must be a text")
+    return {
+        "author": text(ask, "author", default=caller.author),
+        "commit_message": text(ask, "commit_message", default=""),
+        "base_config_id": base,
+        "lenient": ask.get("lenient") is True,
+    }

@@ -1,0 +1,1 @@
+"""``/api/v1``: nouns, honest status codes, cursors, ETags. One module per area of the specification."""
