@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,10 @@ class StackedSource:
     Both answer questions that differ only in frames and filters, so their axes stand for the same fields.
     """
 
-    def __init__(self, first: SumsSource, second: SumsSource) -> None:
+    def __init__(self, first: SumsSource, second: SumsSource, residual_of: tuple[int, ...] = ()) -> None:
         self._parts = (first, second)
+        shift = first.offsets - second.offsets
+        self._shift = np.concatenate([shift, shift[list(residual_of)]])
         self._first = len(first.edges_ms) - 1
         pairs = zip(first.axes, second.axes, strict=True)
         merged = [_merged(a, b) for a, b in pairs]
@@ -61,8 +63,7 @@ class StackedSource:
         ]
         keys, place = np.unique(np.concatenate(codes), axis=0, return_inverse=True)
         rows = np.split(np.asarray(place).reshape(-1), [len(codes[0])])
-        shift = self.offsets - self._parts[1].offsets
-        second = (parts[1].size, *_shifted(parts[1].count, parts[1].total, parts[1].square, shift))
+        second = (parts[1].size, *_shifted(parts[1].count, parts[1].total, parts[1].square, self._shift))
         first = (parts[0].size, parts[0].count, parts[0].total, parts[0].square)
         joined = [self._join(a, b, rows, len(keys)) for a, b in zip(first, second, strict=True)]
         groups = GroupSums(tuple(axes), keys.astype(np.int32).reshape(len(keys), len(axes)), *joined)
@@ -79,8 +80,7 @@ class StackedSource:
         parts = [part.atoms(segments, inside) for part, inside in zip(self._parts, cut, strict=True)]
         members, place = np.unique(np.concatenate([part.member for part in parts]), axis=0, return_inverse=True)
         rows = np.split(np.asarray(place).reshape(-1), [len(parts[0].member)])
-        shift = self.offsets - self._parts[1].offsets
-        second = (parts[1].size, *_shifted(parts[1].count, parts[1].total, parts[1].square, shift))
+        second = (parts[1].size, *_shifted(parts[1].count, parts[1].total, parts[1].square, self._shift))
         first = (parts[0].size, parts[0].count, parts[0].total, parts[0].square)
         sums = []
         for one, other in zip(first, second, strict=True):
@@ -104,6 +104,18 @@ class StackedSource:
             return NetValues(np.zeros(0), np.zeros(0))
         distinct, place = np.unique(np.concatenate(values), return_inverse=True)
         return NetValues(distinct, np.bincount(place, np.concatenate(weights), len(distinct)).astype(np.float64))
+
+    def residual(self, effects: Mapping[int, Sequence[Floats]]) -> StackedSource:
+        parts = [
+            part.residual(
+                {
+                    m: tuple(effect[places] for effect, places in zip(by_axis, self._places[k], strict=True))
+                    for m, by_axis in effects.items()
+                }
+            )
+            for k, part in enumerate(self._parts)
+        ]
+        return StackedSource(parts[0], parts[1], residual_of=tuple(effects))
 
     def _join(self, first: Floats, second: Floats, rows: Sequence[NDArray[np.intp]], groups: int) -> Floats:
         frames = self._first
@@ -162,6 +174,9 @@ class SlicedSource:
 
     def atoms(self, segments: Sequence[Segment], spans: Sequence[tuple[int, int]] | None = None) -> AtomSums:
         return self._source.atoms([both(self._baseline, segment) for segment in segments], spans)
+
+    def residual(self, effects: Mapping[int, Sequence[Floats]]) -> SlicedSource:
+        return SlicedSource(self._source.residual(effects), self._fixed, self._baseline, {})
 
     def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
         return self._source.net_values(both(self._baseline, segment), metric, first_frame, last_frame)

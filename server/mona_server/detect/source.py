@@ -11,7 +11,7 @@ the population variance = square/count - (total/count)².
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from mona_server.segment import ALL, Condition, Segment
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int32]
+Frames = NDArray[np.intp] | slice
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,10 @@ class SumsSource(Protocol):
         ...
 
     def sums(self, axes: Sequence[int], min_size: float = 1) -> GroupSums:
-        """All segments over exactly these axes with at least ``min_size`` contexts in all frames together."""
+        """All segments over exactly these axes with at least ``min_size`` contexts in all frames together.
+
+        Segments are in ascending order of their codes.
+        """
         ...
 
     def atoms(self, segments: Sequence[Segment], spans: Sequence[tuple[int, int]] | None = None) -> AtomSums:
@@ -134,6 +138,16 @@ class SumsSource(Protocol):
 
         With ``spans`` the K of the answer are not the frames but sums over them: column i adds frames a..b-1 of
         ``spans[i] = (a, b)``. Many segments make many atoms, so ask for two spans rather than for seventy frames.
+        """
+        ...
+
+    def residual(self, effects: Mapping[int, Sequence[Floats]]) -> SumsSource:
+        """The same source, whose sums (and atoms) hold one more metric per entry, in order, after those of ``metrics``.
+
+        For metric m of a context it is ``x - offset - Σ_j effects[m][j][code on axis j]``, where an axis on which the
+        context has no code adds nothing; without a value of m there is none. Its own offset is 0, and ``metrics`` and
+        ``offsets`` do not list it. ``effects[m]`` has one array per axis, as long as the axis has conditions; those of
+        an overlapping axis are 0. Chance is judged on residuals, because a change of mix is not a change.
         """
         ...
 

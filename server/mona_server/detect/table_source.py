@@ -6,6 +6,7 @@ order, so the same table gives the same bits.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -185,6 +186,20 @@ class TableSource:
         size, count, total, square = (np.concatenate(parts, axis=-1) for parts in zip(*columns, strict=True))
         return AtomSums(np.ascontiguousarray(member), size, count, total, square)
 
+    def residual(self, effects: Mapping[int, Sequence[Floats]]) -> TableSource:
+        """The same table with residuals as further metrics."""
+        other = copy.copy(self)
+        other._present, other._deviation = list(self._present), list(self._deviation)
+        for m, by_axis in effects.items():
+            left = self._deviation[m].copy()
+            for codes, effect in zip(self._codes, by_axis, strict=True):
+                if not isinstance(codes, Elements):
+                    left -= np.append(effect, 0.0)[codes]
+            present = self._present[m]
+            other._deviation.append(left if present is None else np.where(present, left, 0.0))
+            other._present.append(present)
+        return other
+
     def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
         """Exact values over frames first..last-1."""
         inside = (self._frame >= first_frame) & (self._frame < last_frame) & self._mask(segment)[self._rows]
@@ -201,7 +216,7 @@ class TableSource:
         frame = self._frame if rows is None else self._frame[rows]
         cell = group if one_frame else group * frames + frame
         size = np.bincount(cell, minlength=cells).astype(np.float64).reshape(shape)
-        count, total, square = (np.empty((len(self._metrics), *shape)) for _ in range(3))
+        count, total, square = (np.empty((len(self._deviation), *shape)) for _ in range(3))
         for m, deviation in enumerate(self._deviation):
             present = self._present[m]
             weights = deviation if rows is None else deviation[rows]

@@ -8,9 +8,9 @@ parallel and the bits do not depend on the number of threads. Small segments are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -92,8 +92,8 @@ class FactSums:
         size, count, total, square = self._scatter(group, len(kept), origin)
         return GroupSums(tuple(axes), kept, size, count, total, square)
 
-    def atoms(self, segments: Sequence[Segment]) -> AtomSums:
-        """One scan that tells how segments (of any fields of the class) overlap."""
+    def atoms(self, segments: Sequence[Segment], spans: Sequence[tuple[int, int]] | None = None) -> AtomSums:
+        """One scan that tells how segments (of any fields of the class) overlap; ``spans`` add frames up."""
         atom: Codes = np.zeros(self.rows, np.int32)
         member = np.zeros((1 if self.rows else 0, 0), bool)
         for first in range(0, len(segments), 62):
@@ -103,7 +103,27 @@ class FactSums:
             atom = atom64.astype(np.int32)
             bits = (words[pair % len(words)][:, None] >> np.arange(len(part))) & 1
             member = np.concatenate([member[pair // len(words)], bits.astype(bool)], axis=1)
-        return AtomSums(np.ascontiguousarray(member), *self._scatter(atom, len(member), None))
+        sums = self._scatter(atom, len(member), None)
+        if spans is not None:
+            size, count, total, square = (np.stack([s[..., a:b].sum(-1) for a, b in spans], axis=-1) for s in sums)
+            sums = size, count, total, square
+        return AtomSums(np.ascontiguousarray(member), *sums)
+
+    def residual(self, effects: Mapping[int, Sequence[Floats]]) -> FactSums:
+        """The same rows with residuals as further metrics."""
+        rows = self._rows
+        deviations, present = list(rows.deviations), list(rows.present)
+        for m, by_axis in effects.items():
+            left = rows.deviations[m].copy()
+            for codes, effect in zip(rows.codes, by_axis, strict=True):
+                if not isinstance(codes, Elements):
+                    left -= np.append(effect, 0.0)[codes]
+            there = rows.present[m]
+            deviations.append(left if there is None else np.where(there, left, 0.0))
+            present.append(there)
+        return FactSums(
+            self._facts, self._question, replace(rows, deviations=tuple(deviations), present=tuple(present))
+        )
 
     def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
         """Exact values over frames first..last-1, ascending."""

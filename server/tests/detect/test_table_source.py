@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from mona_server.detect.expected import RIDGE, fit_effects
 from mona_server.detect.source import AxisRequest, Floats, SourceQuestion
 from mona_server.detect.table_source import Coded, Column, Elements, TableSource, coded, matches
 from mona_server.errors import BadRequest
@@ -180,3 +181,52 @@ def test_an_unknown_field_is_named() -> None:
     """A question about a field that is not there is the caller's error."""
     with pytest.raises(BadRequest, match="no column town"):
         TableSource({"x": np.ones(1)}, np.ones(1, np.int64), SourceQuestion((AxisRequest("town"),), (), (0, 10)))
+
+
+def test_residuals_take_off_what_the_fields_let_expect() -> None:
+    """A residual metric is x - offset - the effects of the context's own values; no code adds nothing."""
+    cities, amount, flag, time_ms = table(9)
+    columns: dict[str, Column] = {"city": coded(cities), "amount": amount, "flag": coded(flag)}
+    question = SourceQuestion((AxisRequest("city"), AxisRequest("flag", None, (True,))), ("amount",), EDGES)
+    source = TableSource(columns, time_ms, question)
+    effects = (np.array([1.0, -2.0, 0.5, 4.0]), np.array([10.0, 20.0]))
+    assert [len(axis.conditions) for axis in source.axes] == [4, 2]
+    residual = source.residual({0: effects})
+    assert residual.metrics == source.metrics
+    place = {"Eilat": 0, "Haifa": 1, "Jaffa": 2, None: 3}
+    taken = np.array(
+        [effects[0][place[c]] + {False: 10.0, True: 0.0, None: 20.0}[f] for c, f in zip(cities, flag, strict=True)]
+    )
+    moved = TableSource(columns | {"amount": amount - taken}, time_ms, question)
+    for axes in [(), (0,), (0, 1)]:
+        got, expected, plain = residual.sums(axes), moved.sums(axes), source.sums(axes)
+        by = moved.offsets[0] - source.offsets[0]
+        assert got.count.shape[0] == 2
+        assert (got.count[1] == plain.count[0]).all()
+        assert (got.total[0] == plain.total[0]).all()
+        assert got.total[1] == pytest.approx(expected.total[0] + by * expected.count[0])
+        assert got.square[1] == pytest.approx(
+            expected.square[0] + 2 * by * expected.total[0] + by * by * expected.count[0]
+        )
+
+
+def test_effects_are_those_of_least_squares() -> None:
+    """The fit from sums of one and two fields is the ridge regression over rows."""
+    rng = np.random.default_rng(2)
+    a, b = rng.integers(0, 3, 400), rng.integers(0, 2, 400)
+    y = 5 + np.array([0.0, 1.0, -2.0])[a] + np.array([3.0, -3.0])[b] + rng.normal(0, 0.1, 400)
+    names_a, names_b = ("p", "q", "r"), ("u", "v")
+    columns: dict[str, Column] = {
+        "a": Coded(a.astype(np.int32), names_a),
+        "b": Coded(b.astype(np.int32), names_b),
+        "y": y,
+    }
+    question = SourceQuestion((AxisRequest("a"), AxisRequest("b")), ("y",), (0, 10, 20))
+    source = TableSource(columns, np.where(np.arange(400) < 300, 5, 15), question)
+    effects = fit_effects(source, (0, 1), source.sums(()), slice(0, 1), (0,))
+    learnt = np.arange(400) < 300
+    design = np.concatenate([np.eye(3)[a], np.zeros((400, 1)), np.eye(2)[b], np.zeros((400, 1))], axis=1)[learnt]
+    beta = np.linalg.solve(design.T @ design + RIDGE * np.eye(7), design.T @ (y[learnt] - y[learnt].mean()))
+    assert np.concatenate(effects[0]) == pytest.approx(beta)
+    left = source.residual(effects).sums(())
+    assert left.square[1].sum() < 0.02 * left.square[0].sum()
