@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mona_server.api.identity import tokens
+from mona_server.api.identity import audit, tokens
 from tests.api.conftest import Api
 
 TOKEN = "/identity/resources/auth/v1/api-token"
@@ -94,7 +94,7 @@ def test_revoked_token_ends_within_a_minute(api: Api) -> None:
     pair = ask(api, new.client_id, new.secret).json()
     bearer = {"Authorization": f"Bearer {pair['accessToken']}"}
     assert api.post("/configs", {}, token=bearer).status_code == 200
-    actor = tokens.audit.Actor(tenant="default")
+    actor = audit.Actor(tenant="default")
     tokens.revoke(api.store.meta, "default", new.id, now_ms=api.now_ms, actor=actor)
     assert ask(api, new.client_id, new.secret).status_code == 401
     assert api.post(REFRESH, {"refreshToken": pair["refreshToken"]}, token={}).status_code == 401
