@@ -1,15 +1,16 @@
-"""Every command of ``mona``: arguments in, one call into a room, an answer out."""
+"""Every command of ``mona`` by name. A command is a function in a module of this package and one line here."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mona_server import __version__
 from mona_server import settings as settings_module
+from mona_server.cli import data_commands, identity_commands
 from mona_server.cli import up as up_module
+from mona_server.cli.common import DEFAULT_DATA, DataDir
 
 app = typer.Typer(
     name="mona",
@@ -18,10 +19,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-
-DataDir = Annotated[Path, typer.Option("--data", help="The data directory; made when absent.", metavar="DIR")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-DEFAULT_DATA = Path("mona-data")
 
 
 @app.command()
@@ -42,3 +39,8 @@ def up(
     """Start the server and keep it running until Ctrl-C."""
     settings = settings_module.load(data, server={"host": host, "port": port})
     up_module.serve(settings, tuple(only.split(",")) if only else tuple(up_module.PARTS))
+
+
+app.command("import")(data_commands.import_files)
+app.add_typer(identity_commands.token_app, name="token")
+app.add_typer(identity_commands.user_app, name="user")

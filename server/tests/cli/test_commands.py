@@ -1,0 +1,103 @@
+"""Commands as people type them: exit codes, one clear line for an error, help for each."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from mona_server.cli.commands import app
+from mona_server.store import Store
+
+
+def mona(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "mona_server.cli", *map(str, arguments)],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def every_command(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    group = group or typer.main.get_command(app)
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from every_command(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+@pytest.mark.parametrize(("path", "command"), list(every_command()), ids=lambda part: str(part)[:40])
+def test_every_command_and_option_explains_itself(path: tuple[str, ...], command: Any) -> None:
+    """A command has a sentence, and so has each of its options."""
+    assert command.help, path
+    for parameter in command.params:
+        if parameter.param_type_name == "option" and parameter.name != "help":
+            assert parameter.help, (path, parameter.name)
+
+
+def test_a_token_can_be_made_listed_and_revoked(tmp_path: Path) -> None:
+    """The secret is shown once and never again."""
+    made = json.loads(mona("token", "create", "--data", tmp_path, "--role", "Admin", "--json").stdout)
+    assert set(made) == {"client_id", "secret", "user_id"}
+    (listed,) = json.loads(mona("token", "list", "--data", tmp_path, "--json").stdout)
+    assert listed["client_id"] == made["client_id"]
+    assert made["secret"] not in json.dumps(listed)
+    mona("token", "revoke", listed["id"], "--data", tmp_path)
+    assert json.loads(mona("token", "list", "--data", tmp_path, "--json").stdout) == []
+
+
+def test_a_role_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    """With code 2, one line, and the roles there are."""
+    done = mona("token", "create", "--data", tmp_path, "--role", "Amin", code=2)
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Admin" in done.stderr
+
+
+def test_a_person_is_invited_by_a_link(tmp_path: Path) -> None:
+    """The link is printed, because there may be no mail server; so is one for a forgotten password."""
+    assert "/activate?link=" in mona("user", "invite", "a@example.com", "--role", "Viewer", "--data", tmp_path).stdout
+    assert "/activate?link=" in mona("user", "reset", "a@example.com", "--data", tmp_path).stdout
+    assert "no user" in mona("user", "reset", "b@example.com", "--data", tmp_path, code=1).stderr
+
+
+def test_files_are_imported_from_the_command_line(tmp_path: Path) -> None:
+    """Rows land in the inbox of the data directory; the second time nothing is done."""
+    file = tmp_path / "t.csv"
+    file.write_text("id,ts,x\na,1700000000,1\nb,never,2\n")
+    arguments = (
+        "import",
+        file,
+        "--class",
+        "LOAN",
+        "--id-column",
+        "id",
+        "--time-column",
+        "ts",
+        "--data",
+        tmp_path / "d",
+    )
+    assert "1 rows accepted, 1 refused" in mona(*arguments).stdout
+    assert "row 2: exportTimestamp is not a valid timestamp" in mona(*arguments, "--map", "x=y").stdout
+    assert json.loads(mona(*arguments, "--json").stdout)[0]["repeated"]
+    with Store.open(tmp_path / "d") as store:
+        assert len(store.inbox.read("default", 0)) == 2
+
+
+def test_bad_arguments_of_import_end_with_code_2(tmp_path: Path) -> None:
+    """A column that is not there, and a rename without a new name."""
+    file = tmp_path / "t.csv"
+    file.write_text("id,x\na,1\n")
+    done = mona("import", file, "--class", "LOAN", "--id-column", "key", "--data", tmp_path / "d", code=2)
+    assert "its columns are id, x" in done.stderr
+    assert (
+        "must be old=new" in mona("import", file, "--class", "L", "--map", "x", "--data", tmp_path / "d", code=2).stderr
+    )
