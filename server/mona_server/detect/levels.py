@@ -22,6 +22,7 @@ Frames = NDArray[np.intp] | slice
 
 INFINITE = 1e9
 """Level and score of a signal whose divisor is zero."""
+ROUNDING = 1e-14
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +135,20 @@ def existence(groups: GroupSums, metric: int, frames: Frames) -> Moments:
     return Moments(size, mean, np.maximum(mean * (1 - mean), 0.0))
 
 
-def level(difference: Floats, divisor: Floats) -> tuple[Floats, Mask]:
-    """|difference| / divisor, and where it is infinite (reported as 1e9). 0/0 is 0; NaN stays NaN."""
-    distance = np.abs(difference)
-    infinite = (divisor == 0) & (distance > 0)
+def level(value: Floats, benchmark: Floats, divisor: Floats) -> tuple[Floats, Mask]:
+    """|value - benchmark| / divisor, and where it is infinite (reported as 1e9). 0/0 is 0; NaN stays NaN.
+
+    A difference or divisor below 1e-14 of the compared numbers is rounding, that is, zero.
+    """
+    noise = ROUNDING * np.fmax(np.abs(value), np.abs(benchmark))
+    distance = np.abs(value - benchmark)
+    distance = np.where(distance <= noise, 0.0, distance)
+    flat = divisor <= noise
+    infinite = flat & (distance > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        result = np.where(divisor == 0, 0.0, distance / divisor)
+        result = np.where(flat, 0.0, distance / divisor)
     result = np.where(infinite, INFINITE, result)
-    return np.where(np.isnan(difference), np.nan, result), infinite
+    return np.where(np.isnan(value - benchmark), np.nan, result), infinite
 
 
 def round12(values: Floats) -> Floats:

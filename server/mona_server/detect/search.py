@@ -73,13 +73,15 @@ def limits_of(inside: Inside, max_candidates: int = MAX_CANDIDATES) -> Limits:
     benchmark = float(inside.base.size[:, plan.benchmark.frames].sum())
     fraction, least = verse["min_segment_size_fraction"], float(verse["min_segment_size"])
     if verse.type.family == "Drift":
+        # Where the sets overlap, a context counts in both.
+        times = 2 if len(plan.union) < len(plan.target) + len(plan.benchmark) else 1
         least = max(
-            least,
-            fraction * min(target, benchmark),  # the ratio is a mean of both shares
-            float(verse["target_min_segment_size"]) + float(verse["benchmark_min_segment_size"]),
+            least / times,
+            fraction * min(target, benchmark) / times,  # the ratio is a mean of both shares
+            float(verse["target_min_segment_size"] + verse["benchmark_min_segment_size"]) / times,
             verse["target_min_segment_size_fraction"] * target,
             verse["benchmark_min_segment_size_fraction"] * benchmark,
-            4.0,
+            4.0 / times,
         )
     elif verse.type.family != "New":
         least = max(least, fraction * target, 2.0)

@@ -128,7 +128,7 @@ def mean_drift(scene: Scene) -> Levels:
     Above ``no_std_above_segment_size``: the largest ||t - r| - |b - r|| / |b - r| over the references r.
     """
     target, benchmark, union = _sets(scene)
-    std, (levels, infinite) = union.std, level(target.mean - benchmark.mean, union.std)
+    std, (levels, infinite) = union.std, level(target.mean, benchmark.mean, union.std)
     limit = None
     above = scene.verse.get("no_std_above_segment_size")
     if above is not None:
@@ -145,7 +145,7 @@ def _relative_change(target: Floats, benchmark: Floats, references: tuple[float,
     levels, infinite = np.zeros_like(target), np.zeros(target.shape, dtype=bool)
     for reference in references:
         distance = np.abs(benchmark - reference)
-        one, beyond = level(np.abs(target - reference) - distance, distance)
+        one, beyond = level(np.abs(target - reference), distance, distance)
         levels, infinite = np.fmax(levels, one), infinite | beyond
     return np.where(np.isnan(target - benchmark), np.nan, levels), infinite
 
@@ -153,7 +153,7 @@ def _relative_change(target: Floats, benchmark: Floats, references: tuple[float,
 def std_drift(scene: Scene) -> Levels:
     """|std t - std b| / S, S the std of both sets together."""
     target, benchmark, union = _sets(scene)
-    levels, infinite = level(target.std - benchmark.std, union.std)
+    levels, infinite = level(target.std, benchmark.std, union.std)
     usable = (target.count >= 2) & (benchmark.count >= 2)
     return Levels(target.std, benchmark.std, union.std, levels, infinite, usable, union.count)
 
@@ -165,7 +165,7 @@ def ratio_drift(scene: Scene) -> Levels:
         existence(scene.groups, scene.metric, frames)
         for frames in (plan.target.frames, plan.benchmark.frames, plan.union)
     )
-    levels, infinite = level(target.mean - benchmark.mean, union.std)
+    levels, infinite = level(target.mean, benchmark.mean, union.std)
     usable = (target.count >= 2) & (benchmark.count >= 2)
     count = scene.groups.count[scene.metric][:, plan.union].sum(axis=1)
     return Levels(target.mean, benchmark.mean, union.std, levels, infinite, usable, count)
@@ -187,7 +187,7 @@ def series_drift(scene: Scene) -> Levels:
     empty = np.full(len(series), np.nan)
     target, benchmark = (series[:, f].mean(axis=1) if len(f) else empty for f in (first, second))
     std = series[:, both].std(axis=1) if len(both) else empty
-    levels, infinite = level(target - benchmark, std)
+    levels, infinite = level(target, benchmark, std)
     usable = (counts[:, plan.target.frames].sum(axis=1) >= 2) & (counts[:, plan.benchmark.frames].sum(axis=1) >= 2)
     usable &= bool(len(first) and len(second))
     return Levels(target, benchmark, std, levels, infinite, usable, counts[:, plan.union].sum(axis=1))
@@ -203,7 +203,7 @@ def size_drift(scene: Scene) -> Levels:
         target, benchmark = (
             scene.groups.size[:, span.frames].sum(axis=1) / plan.days(span) for span in (plan.target, plan.benchmark)
         )
-        levels, infinite = level(target - benchmark, benchmark)
+        levels, infinite = level(target, benchmark, benchmark)
         return Levels(target, benchmark, benchmark, levels, infinite, usable, sizes.size)
     target, benchmark = (
         shares(sizes.target, sizes.target_baseline or 0),
@@ -213,7 +213,7 @@ def size_drift(scene: Scene) -> Levels:
     if verse["normalize_relative_size_drift"]:
         pooled = shares(sizes.size, sizes.baseline_size)
         divisor = np.sqrt(np.maximum(pooled * (1 - pooled), 0.0))
-    levels, infinite = level(target - benchmark, divisor)
+    levels, infinite = level(target, benchmark, divisor)
     return Levels(target, benchmark, divisor, levels, infinite, usable, sizes.size)
 
 

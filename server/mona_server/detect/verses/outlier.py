@@ -20,7 +20,7 @@ def mean_outlier(scene: Scene) -> Levels:
     inside = moments(scene.groups, scene.metric, scene.offset, frames)
     whole = moments(scene.base, scene.metric, scene.offset, frames)
     benchmark, std = (np.full_like(inside.mean, number) for number in (whole.mean[0], whole.std[0]))
-    levels, infinite = level(inside.mean - benchmark, std)
+    levels, infinite = level(inside.mean, benchmark, std)
     return Levels(inside.mean, benchmark, std, levels, infinite, inside.count >= 2, inside.count)
 
 
@@ -30,7 +30,7 @@ def std_outlier(scene: Scene) -> Levels:
     inside = moments(scene.groups, scene.metric, scene.offset, frames)
     whole = moments(scene.base, scene.metric, scene.offset, frames)
     std = np.full_like(inside.std, whole.std[0])
-    levels, infinite = level(inside.std - std, std)
+    levels, infinite = level(inside.std, std, std)
     return Levels(inside.std, std, std, levels, infinite, inside.count >= 2, inside.count)
 
 
@@ -39,7 +39,7 @@ def ratio_outlier(scene: Scene) -> Levels:
     frames = scene.plan.target.frames
     inside, whole = (existence(groups, scene.metric, frames) for groups in (scene.groups, scene.base))
     benchmark, std = (np.full_like(inside.mean, number) for number in (whole.mean[0], whole.std[0]))
-    levels, infinite = level(inside.mean - benchmark, std)
+    levels, infinite = level(inside.mean, benchmark, std)
     count = scene.groups.count[scene.metric][:, frames].sum(axis=1)
     return Levels(inside.mean, benchmark, std, levels, infinite, inside.count >= 2, count)
 
@@ -52,7 +52,7 @@ def size_outlier(scene: Scene) -> Levels:
     size = scene.sizes.size
     enough = len(size) >= LEAST_SIBLINGS
     benchmark, std = (np.full_like(size, f(size) if enough else np.nan) for f in (np.mean, np.std))
-    levels, infinite = level(size - benchmark, std)
+    levels, infinite = level(size, benchmark, std)
     return Levels(size, benchmark, std, levels, infinite, (size >= 2) & enough, size)
 
 

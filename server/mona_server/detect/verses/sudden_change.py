@@ -66,12 +66,12 @@ def sudden_change(scene: Scene) -> Levels:
     series = series_of(scene)[:, span.frames]
     ordered = np.sort(series, axis=1)
     present = (~np.isnan(series)).sum(axis=1).astype(np.float64)
-    top = scene.verse["percentile"] / 100
+    top, bottom = scene.verse["percentile"] / 100, (100 - scene.verse["percentile"]) / 100
     last, median = series[:, -1], quantile(ordered, present, 0.5)
-    high, low = quantile(ordered, present, top), quantile(ordered, present, 1 - top)
+    high, low = (quantile(ordered, present, q) for q in (top, bottom))
     limit = np.where(last > high, high, np.where(last < low, low, np.nan))
     std = np.abs(limit - median)
-    levels, infinite = level(last - limit, std)
+    levels, infinite = level(last, limit, std)
     counts = scene.groups.count[scene.metric] if scene.verse.type.has_metrics else scene.groups.size
     if scene.verse.type.statistic is Statistic.RATIO:
         counts = scene.groups.size
