@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mona_server.config.functions import arithmetic, logic, original
+from mona_server.config.functions import (
+    arithmetic,
+    arrays,
+    kinds_of_values,
+    logic,
+    models,
+    original,
+    text,
+    text_statistics,
+    time,
+)
 from mona_server.config.functions.declare import (
     Arg,
     ArgContext,
@@ -24,6 +34,12 @@ GROUPS: tuple[Group, ...] = (
     original.GROUP,
     arithmetic.GROUP,
     logic.GROUP,
+    text.GROUP,
+    arrays.GROUP,
+    time.GROUP,
+    kinds_of_values.GROUP,
+    text_statistics.GROUP,
+    models.GROUP,
 )
 FUNCTIONS: Mapping[str, BuildFunction] = collect(GROUPS)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from mona_server.config.functions.declare import Arg, Group, Problem
+from mona_server.config.functions.declare import Arg, Group
 from mona_server.config.functions.kinds import BASE, INTEGER, NUMBER, NUMBERS
 
 GROUP = Group("Arithmetic")
@@ -203,9 +203,13 @@ def count_non_null(*values: object) -> int:
     return sum(value is not None for value in values)
 
 
-@function("N+", "N", args=[Arg("weights", NUMBERS), Arg("bias", NUMBER, 0)], example=((1, 2), ([10, 100], 5), 215.0))
+@function(
+    "N+",
+    "N",
+    args=[Arg("weights", NUMBERS), Arg("bias", NUMBER, 0)],
+    check=lambda args, n: None if len(args["weights"]) == n else "needs as many weights as sources",
+    example=((1, 2), ([10, 100], 5), 215.0),
+)
 def linear(*xs: float, weights: tuple[float, ...], bias: float) -> float:
     """Weighted sum of the sources plus the bias; there are as many weights as sources."""
-    if len(weights) != len(xs):
-        raise Problem("another number of weights than of sources")
     return math.fsum((bias, *(x * weight for x, weight in zip(xs, weights, strict=True))))

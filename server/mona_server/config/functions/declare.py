@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from mona_server.config.functions.kinds import ArgContext, ArgKind, BadArg, is_data
 
@@ -30,6 +30,7 @@ Nulls = Literal["null", "skip", "see"]
 """``null``: any null source gives null. ``skip``: nulls are left out, all null gives null. ``see``: the body decides."""
 
 _REQUIRED = object()
+Body = TypeVar("Body", bound=Callable[..., Any])
 
 
 class Problem(ValueError):
@@ -88,6 +89,8 @@ class BuildFunction:
     body: Callable[..., Any] = field(repr=False)
     uses_context_time: bool = False
     """The body takes ``context_time_ms``, Unix milliseconds."""
+    check: Callable[[Mapping[str, Any], int], str | None] | None = field(default=None, repr=False)
+    """(arguments by name, number of sources) → what is wrong with them together, or None."""
     heavy: bool = False
     """Cost follows the length of the texts: counted against the time budget of a context."""
 
@@ -119,23 +122,26 @@ class BuildFunction:
     def read_args(self, given: Sequence[Any], n_sources: int, context: ArgContext) -> dict[str, Any]:
         """Arguments by name, as the body takes them. Raises :class:`BadArg` with ``at`` = index."""
         args = self.args_for(n_sources)
-        if len(given) > len(args):
+        most = sum(arg.kind.width for arg in args)
+        if len(given) > most:
             names = ", ".join(arg.name for arg in args) or "none"
-            raise BadArg(
-                f"{self.name} with {n_sources} source(s) takes at most {len(args)} argument(s) ({names}), not {len(given)}"
-            )
+            raise BadArg(f"{self.name} with {n_sources} source(s) takes at most {most} argument(s) ({names})")
         values = {}
-        for i, arg in enumerate(args):
-            if i >= len(given):
+        i = 0
+        for arg in args:
+            taken = list(given[i : i + arg.kind.width])
+            if len(taken) < arg.kind.width:
                 if arg.required:
                     raise BadArg(f"{self.name} needs the argument {arg.name!r}: {arg.kind.form}")
-                value = arg.default
-            else:
-                value = given[i]
+                taken = [arg.default]
+            value = taken[0] if len(taken) == 1 else taken
             try:
-                values[arg.name] = value if value is None and arg.default is None else arg.kind.read(value, context)
+                values[arg.name] = None if value is None and arg.default is None else arg.kind.read(value, context)
             except BadArg as error:
                 raise BadArg(f"argument {arg.name!r} of {self.name}: {error}", at=i) from None
+            i += arg.kind.width
+        if self.check is not None and (problem := self.check(values, n_sources)):
+            raise BadArg(f"{self.name} {problem}")
         return values
 
     def prepare(self, given: Sequence[Any], n_sources: int, context: ArgContext) -> Callable[..., Any]:
@@ -192,14 +198,15 @@ class Group:
         nulls: Nulls = "null",
         uses_context_time: bool = False,
         heavy: bool = False,
-    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        check: Callable[[Mapping[str, Any], int], str | None] | None = None,
+    ) -> Callable[[Body], Body]:
         """Declares the function below it under its own name (a trailing ``_`` is dropped).
 
         ``sources``: kinds, e.g. ``"N N"``; ``"N+"`` one or more, ``"N N+"`` two or more. ``example``: sources,
         args, result. The docstring is the documentation.
         """
 
-        def register(body: Callable[..., Any]) -> Callable[..., Any]:
+        def register(body: Body) -> Body:
             name = body.__name__.rstrip("_")
             assert body.__doc__, f"{name} is not documented"
             assert name not in self.functions, f"{name} twice"
@@ -218,6 +225,7 @@ class Group:
                 body=body,
                 uses_context_time=uses_context_time,
                 heavy=heavy,
+                check=check,
             )
             return body
 

@@ -45,6 +45,8 @@ class ArgKind:
     """What people may write, in one line."""
     read: Callable[[Any, ArgContext], Any]
     choices: tuple[str, ...] = ()
+    width: int = 1
+    """How many positional arguments it takes; ``read`` gets a list of them when it is more than one."""
 
 
 def key(value: Any) -> Any:
@@ -142,7 +144,7 @@ def _plain(error: Exception) -> str:
 
 def _zone(given: Any, context: ArgContext) -> ZoneInfo:
     try:
-        return ZoneInfo(context.time_zone if given is None else _text(given, context))
+        return ZoneInfo(_text(given, context) or context.time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise BadArg("must be a time zone such as Europe/Berlin") from None
 
@@ -232,6 +234,15 @@ def _ranges(given: Any, _: ArgContext) -> tuple[tuple[float, bool, float, bool],
     return ((sides[0], sides[1], sides[2], sides[3]),)
 
 
+def _point(given: Any, _: ArgContext) -> tuple[float, float]:
+    from mona_server.config.geo import read_point
+
+    point = read_point([given[1], given[0]])
+    if point is None:
+        raise BadArg("must be a latitude and a longitude in degrees")
+    return point
+
+
 def _cases(given: Any, _: ArgContext) -> dict[Any, Any]:
     if not isinstance(given, list | tuple) or not given:
         raise BadArg('must be a list of {"when": value, "then": value}')
@@ -262,6 +273,7 @@ BUCKET_BASE = ArgKind("bucket_base", "a number above 1", _bucket_base)
 INTEGER = ArgKind("integer", "a whole number", _integer)
 COUNT = ArgKind("count", "a whole number above 0", _positive(_integer))
 NUMBERS = ArgKind("numbers", "a list of numbers", _numbers)
+TEXTS = ArgKind("texts", "a list of texts", lambda given, _: _texts(given))
 TEXT = ArgKind("text", "a text", _text)
 FULL_TEXT = ArgKind("full_text", "a text that is not empty", _full_text)
 BOOLEAN = ArgKind("boolean", "true or false", _boolean)
@@ -270,6 +282,7 @@ PATH = ArgKind("path", "a path such as a.b[0]", _path)
 ZONE = ArgKind("zone", "a time zone such as Europe/Berlin; the class's own by default", _zone)
 CLOCK = ArgKind("clock", "a time of day, HH:MM", _clock)
 UNIT = ArgKind("unit", "one of ms, s, m, h, d, w", _choice(*UNITS_MS), tuple(UNITS_MS))
+LAT_LON = ArgKind("lat_lon", "two arguments: latitude and longitude in degrees", _point, width=2)
 RANGES = ArgKind("ranges", "a range or a list of ranges", _ranges)
 CASES = ArgKind("cases", 'a list of {"when": value, "then": value}', _cases)
 DATA_LIST = ArgKind("data_list", "a list, or the name of one in data", _data(_list))
