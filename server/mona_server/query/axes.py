@@ -55,6 +55,8 @@ def plan_axis(
     if column.kind not in ("numeric", "string", "boolean"):
         raise BadRequest(f"{name} is {column.kind} and cannot be segmented", hint="build a field from it and use that")
     chosen = segmentation_of(name, request.segmentation)
+    if request.boundaries:
+        chosen = Segmentation(name="bins", kind="boundaries", boundaries=request.boundaries)
     if chosen is None and request.segmentation not in (None, "default"):
         raise BadRequest(f"{name} has no segmentation {request.segmentation!r}")
     if chosen is None:
