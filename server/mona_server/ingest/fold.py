@@ -75,7 +75,7 @@ class _Work:
         self.context_class = context_class
         self.context_id = context_id
         self.document = document
-        self.before = None if document is None else _context(document)
+        self.before = None if document is None else context_of(document)
         self.context = self.before
         self.changed = False
         self.hour_ms = 0
@@ -124,7 +124,6 @@ class Folder:
         self._batch_messages = batch_messages
         self._shapes: dict[tuple[str, str], tuple[str, _Shape]] = {}
         self._last_tenant = ""
-        self._to_forget: dict[str, int] = {}
 
     # --- one step --------------------------------------------------------------------------------------
 
@@ -197,6 +196,13 @@ class Folder:
             layout = catalog.ensure_layout(connection, class_id, physical)
         lists = {column.physical for column in columns if column.lists}
         return _Shape(class_id, layout, tuple(field for field, _ in fields), physical, lists, builder)
+
+    def forget_unused(self) -> None:
+        """Remove classes of forgotten tenants once the lake is rid of their rows. For idle moments."""
+        if self.store.state.connection.execute("SELECT 1 FROM classes WHERE forgotten = 1").fetchone():
+            with self.store.state.writing() as connection:
+                if catalog.forget_unused(connection):
+                    self._shapes.clear()
 
     def note_lists(self, connection: Any, shape: _Shape) -> None:
         """Write down which columns met an array since the last transaction."""
@@ -322,7 +328,8 @@ def make_id(number: int, index: int) -> str:
     return str(uuid.UUID(bytes=digest, version=4))
 
 
-def _context(document: Document) -> Context:
+def context_of(document: Document) -> Context:
+    """What a document says of its context."""
     return Context(
         _decode(document.variables),
         document.time_ms,

@@ -112,3 +112,19 @@ def read_layouts(connection: sqlite3.Connection, class_id: int) -> dict[int, lis
     """Layout → its physical columns."""
     rows = connection.execute("SELECT layout_id, physical FROM layouts WHERE class_id = ?", (class_id,))
     return {layout: json.loads(text) for layout, text in rows}
+
+
+def forget_unused(connection: sqlite3.Connection) -> int:
+    """Remove the classes that are to be forgotten and that nothing refers to any more; returns how many.
+
+    A class that got new data in the meantime stays. For the fold only: it keeps class ids in memory.
+    """
+    gone = connection.execute(
+        "SELECT class_id FROM classes WHERE forgotten = 1"
+        " AND NOT EXISTS (SELECT 1 FROM pending WHERE pending.class_id = classes.class_id)"
+        " AND NOT EXISTS (SELECT 1 FROM erasures WHERE erasures.class_id = classes.class_id)"
+        " AND NOT EXISTS (SELECT 1 FROM files WHERE files.class_id = classes.class_id AND removed_ms IS NULL)"
+    ).fetchall()
+    for table in ("days", "columns", "layouts", "classes"):
+        connection.executemany(f"DELETE FROM {table} WHERE class_id = ?", gone)
+    return len(gone)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 Key = tuple[int, str]
@@ -94,11 +94,11 @@ def remove(connection: sqlite3.Connection, document_ids: Iterable[int]) -> None:
     connection.executemany("DELETE FROM documents WHERE document_id = ?", [(i,) for i in sorted(document_ids)])
 
 
-def scan(connection: sqlite3.Connection, class_ids: Sequence[int], after: int, limit: int) -> Iterator[Document]:
-    """Documents of some classes with an id above ``after``, in the order of their ids."""
-    marks = ",".join("?" * len(class_ids))
+def scan(connection: sqlite3.Connection, class_id: int, after: int, up_to: int) -> Iterator[Document]:
+    """Documents of a class with ``after < document_id <= up_to``, in the order of their ids."""
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM documents WHERE document_id > ? AND class_id IN ({marks}) ORDER BY document_id LIMIT ?",
-        (after, *class_ids, limit),
+        f"SELECT {_COLUMNS} FROM documents WHERE document_id > ? AND document_id <= ? AND class_id = ?"
+        " ORDER BY document_id",
+        (after, up_to, class_id),
     )
     return (Document(*row) for row in rows)

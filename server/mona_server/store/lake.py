@@ -82,7 +82,6 @@ def engine(*, threads: int = 1, memory: str = "512MB", spill: Path | None = None
             "memory_limit": memory,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
-            "preserve_insertion_order": False,
         }
     )
     if spill is not None:
@@ -274,6 +273,13 @@ def check_presence(files: Iterable[LakeFile]) -> None:
             raise DataDamaged(
                 f"lake file {file.path.name} has {size} bytes, the manifest says {file.bytes}", hint="run `mona verify`"
             )
+
+
+def check_rows(files: Sequence[LakeFile], rows: int) -> None:
+    """Raises DataDamaged where an engine read another number of rows than the manifest says."""
+    expected = sum(file.rows for file in files)
+    if rows != expected:
+        raise DataDamaged(f"{len(files)} lake files hold {rows} rows, not {expected}", hint="run `mona verify`")
 
 
 def _file(row: tuple[object, ...], lake: Path) -> LakeFile:

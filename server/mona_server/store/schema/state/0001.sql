@@ -5,6 +5,7 @@ CREATE TABLE classes (
     tenant     TEXT    NOT NULL,
     name       TEXT    NOT NULL,
     created_ms INTEGER NOT NULL,
+    forgotten  INTEGER NOT NULL DEFAULT 0,  -- 1 = this row goes too once nothing refers to it
     UNIQUE (tenant, name)
 ) STRICT;
 
@@ -102,7 +103,7 @@ CREATE TABLE erasures (
     erasure_id INTEGER PRIMARY KEY AUTOINCREMENT,
     class_id   INTEGER NOT NULL,
     revision   INTEGER NOT NULL,
-    ids        BLOB                 -- JSON list of context ids; null = all of the class
+    ids        TEXT                -- JSON list of context ids; null = all of the class
 ) STRICT;
 
 -- The ingestion report: counts per class and hour of arrival.

@@ -1,0 +1,151 @@
+"""The lake process: pending rows → files, small files → large ones, erasures, retention, the disk budget, the cube.
+
+What follows new rows (the cube) is called through :data:`AFTER_ROWS`; a hook gets the open store and must be quick
+to find that there is nothing to do.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import duckdb
+import structlog
+
+from mona_server.errors import MonaError
+from mona_server.ingest.fold_process import clock, only_one
+from mona_server.ingest.retention import enforce
+from mona_server.settings import Settings
+from mona_server.store import compact, erase, lake
+from mona_server.store.flush import flush, waiting
+from mona_server.store.store import Store
+
+log = structlog.get_logger(__name__)
+
+DAY_MS = 86_400_000
+AfterRows = Callable[[Store, Settings], None]
+
+AFTER_ROWS: tuple[str, ...] = ("mona_server.query.cube_refresh:refresh",)
+"""``module:function`` of what is to be brought up to date after new rows; absent modules are left out."""
+
+_TICK_S = 1.0
+_RETRY_S = 5.0
+
+
+@dataclass(slots=True)
+class _Due:
+    """When each duty is due next, monotonic seconds."""
+
+    compact: float = 0.0
+    erase: float = 0.0
+    hooks: float = 0.0
+    retention: float = 0.0
+    sweep: float = 0.0
+
+
+class Keeper:
+    """Does the duties of the lake when they are due. Not safe for threads."""
+
+    def __init__(self, store: Store, settings: Settings, hooks: list[AfterRows]) -> None:
+        self.store = store
+        self.settings = settings
+        self._hooks = hooks
+        self._due = _Due()
+        self._seen_revision = -1
+        self._duck: duckdb.DuckDBPyConnection | None = None
+
+    @property
+    def duck(self) -> duckdb.DuckDBPyConnection:
+        if self._duck is None:
+            self._duck = lake.engine(memory="512MB", spill=self.store.data_dir / "spill")
+        return self._duck
+
+    def close(self) -> None:
+        if self._duck is not None:
+            self._duck.close()
+            self._duck = None
+
+    def start(self) -> None:
+        """Remove what a crash left behind."""
+        with self.store.state.reading() as connection:
+            left = lake.unlisted(connection, self.store.lake)
+        for path in left:
+            path.unlink(missing_ok=True)
+        if left:
+            log.info("removed files that a crash left", files=len(left))
+
+    def tick(self, now_ms: int) -> bool:
+        """Do what is due; True when there may be more to do at once."""
+        ingest = self.settings.ingest
+        now = time.monotonic()
+        found = waiting(self.store)
+        more = False
+        full = found.rows >= ingest.flush_rows
+        if found.rows and (
+            full or found.oldest_ms is None or now_ms - found.oldest_ms >= ingest.flush_interval_s * 1000
+        ):
+            done = flush(self.store, self.duck, now_ms, max_rows=ingest.flush_rows)
+            more = done is not None and found.rows > done.rows
+        if now >= self._due.erase:
+            self._due.erase = now + 30
+            for class_id in erase.outstanding(self.store):
+                erase.erase(self.store, self.duck, class_id, now_ms)
+        if now >= self._due.compact:
+            merged = compact.compact_all(self.store, self.duck, now_ms, round(ingest.asof_days * DAY_MS))
+            self._due.compact = now if merged else now + 60
+            more = more or bool(merged)
+        if now >= self._due.sweep:
+            self._due.sweep = now + 60
+            lake.sweep(self.store.state.connection, self.store.lake, now_ms)
+        if now >= self._due.retention:
+            self._due.retention = now + 600
+            enforce(self.store, self.settings, now_ms)
+        self._after_rows(now)
+        return more
+
+    def _after_rows(self, now: float) -> None:
+        revision = self.store.newest_revision()
+        if revision == self._seen_revision or now < self._due.hooks:
+            return
+        self._due.hooks = now + 10
+        self._seen_revision = revision
+        for hook in self._hooks:
+            hook(self.store, self.settings)
+
+
+def load_hooks(names: tuple[str, ...] = AFTER_ROWS) -> list[AfterRows]:
+    """The functions of :data:`AFTER_ROWS` that exist."""
+    found: list[AfterRows] = []
+    for name in names:
+        module, _, function = name.partition(":")
+        if importlib.util.find_spec(module) is not None:
+            found.append(getattr(importlib.import_module(module), function))
+    return found
+
+
+def serve(settings: Settings, stop: threading.Event) -> None:
+    """Keep the lake until ``stop`` is set. Raises Conflict where another process keeps it."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with only_one(settings.data_dir, "lake"), Store.open(settings.data_dir, settings, state_cache_mib=16) as store:
+        keeper = Keeper(store, settings, load_hooks())
+        keeper.start()
+        while not stop.is_set():
+            try:
+                more = keeper.tick(clock())
+            except MonaError as error:
+                log.warning("the lake waits", problem=error.message, hint=error.hint)
+                stop.wait(_RETRY_S)
+                continue
+            except (duckdb.Error, sqlite3.Error, OSError):
+                # A full disk shows as an error of DuckDB or of the file system; nothing is lost, it is tried again.
+                log.exception("the lake waits")
+                keeper.close()
+                stop.wait(_RETRY_S)
+                continue
+            if not more:
+                stop.wait(_TICK_S)
+        keeper.close()
