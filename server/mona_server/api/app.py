@@ -16,9 +16,9 @@ from mona_server.api import health, sending, services, token_routes
 from mona_server.api.answers import InvalidRequest, error_answer
 from mona_server.api.body import Gone
 from mona_server.api.edge import Clock, open_edge, system_clock
-from mona_server.api.middleware import Surround
+from mona_server.api.middleware import BoundedBodies, Surround
 from mona_server.api.shapes import FAILURES
-from mona_server.api.v1 import admin
+from mona_server.api.v1 import admin, config, events, jobs, meta, session, views
 from mona_server.errors import MonaError
 from mona_server.settings import Settings
 
@@ -26,7 +26,7 @@ log = structlog.get_logger("mona.http")
 
 ROUTERS = (token_routes.router, services.router, health.router)
 """In the order in which paths are tried; the sending paths come before all of them."""
-V1_ROUTERS = (admin.router,)
+V1_ROUTERS = tuple(part.router for part in (meta, session, config, events, views, jobs, admin))
 
 
 def create_app(settings: Settings, store: Any, *, clock: Clock = system_clock) -> FastAPI:
@@ -35,16 +35,20 @@ def create_app(settings: Settings, store: Any, *, clock: Clock = system_clock) -
     ``clock`` gives Unix milliseconds. Pages are added with ``app.include_router(router)``.
     """
     tls = settings.server.tls_cert is not None or (settings.server.public_url or "").startswith("https:")
+    edge = open_edge(settings, store, clock=clock)
     app = FastAPI(
         title="Mona",
         version=__version__,
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
-        middleware=[Middleware(Surround, tls=tls)],
+        middleware=[
+            Middleware(Surround, tls=tls),
+            Middleware(BoundedBodies, limits=settings.limits, budget=edge.budget),
+        ],
     )
-    app.state.edge = open_edge(settings, store, clock=clock)
-    app.router.routes.extend(sending.routes(app.state.edge))
+    app.state.edge = edge
+    app.router.routes.extend(sending.routes(edge))
     for router in ROUTERS:
         app.include_router(router)
     for router in V1_ROUTERS:

@@ -10,7 +10,6 @@ from typing import Any
 from fastapi import Request
 from sqlalchemy import Engine
 
-from mona_server.api.body import read_body
 from mona_server.api.caller import Access
 from mona_server.api.identity.jwt import Signer
 from mona_server.api.work import ByteBudget, FailureLimit, TenantGate
@@ -52,12 +51,6 @@ class Edge:
     def link(self, page: str, secret: str) -> str:
         """The address of a one-time link: ``activate`` sets a password, ``login`` signs in."""
         return f"{self.address}/{page}?link={secret}"
-
-    async def read_service_body(self, request: Request) -> bytes:
-        """The decompressed body of a service call, within the same limits as a batch."""
-        headers = dict(request.scope["headers"])
-        async with read_body(request.receive, headers, self.settings.limits, self.budget) as raw:
-            return raw
 
 
 def open_edge(settings: Settings, store: Any, *, clock: Clock = system_clock) -> Edge:

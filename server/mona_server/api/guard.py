@@ -6,6 +6,8 @@ class hold on every path alike. A test lists all routes and fails for one withou
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -18,9 +20,9 @@ from mona_server.api.identity import sessions
 from mona_server.api.identity.roles import Permission
 from mona_server.errors import BadRequest, Forbidden, NotAuthenticated
 
-CLASS_KEYS = ("context_class", "contextClass", "arcClass", "arc_class")
-TENANT_KEYS = ("user_id", "userId")
 COOKIE = "mona_session"
+_OLD = {"arc_class": "context_class", "negative_segments": "excluded_segments"}
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class Guard:
@@ -33,7 +35,9 @@ class Guard:
         body = await json_object(request)
         caller = await find_caller(request, body)
         if self.permission is not None:
-            caller.require(self.permission, _named_class(request, body))
+            caller.require(self.permission)
+            for context_class in _named_classes(request, body):
+                caller.require(self.permission, context_class)
         return caller
 
 
@@ -47,7 +51,7 @@ async def find_caller(request: Request, body: dict[str, Any]) -> Caller:
     edge = edge_of(request)
     authorization = request.headers.get("authorization")
     cookie = request.cookies.get(COOKIE)
-    named = next((body[key] for key in TENANT_KEYS if body.get(key) is not None), None)
+    named = next((body[key] for key in body if plain_name(key) == "user_id" and body[key] is not None), None)
     caller = edge.access.known(authorization, now_ms=edge.clock()) if authorization else None
     if caller is None:
         # It reads and at times writes meta.db, which another process may hold: never on the event loop.
@@ -66,12 +70,17 @@ def _find_caller(request: Request, authorization: str | None, cookie: str | None
         session = sessions.find(edge.meta, cookie, now_ms=now_ms)
         if session is None:
             raise NotAuthenticated("The session has ended", hint="sign in again")
-        if request.method not in {"GET", "HEAD", "OPTIONS"} and not session.csrf_is(
-            request.headers.get("x-csrf-token") or ""
-        ):
-            raise Forbidden("the CSRF token is missing or wrong", hint="send it in the header X-CSRF-Token")
+        check_csrf(request, session)
         return sessions.caller(session, ip=ip, tenant=request.headers.get("x-mona-tenant"))
     return edge.access.nobody(named, now_ms=now_ms, ip=ip)
+
+
+def check_csrf(request: Request, session: sessions.Session) -> None:
+    """A write by cookie must carry the token of its session, which no other site can read. Raises :class:`Forbidden`."""
+    if request.method in {"GET", "HEAD", "OPTIONS"}:
+        return
+    if not session.csrf_is(request.headers.get("x-csrf-token") or ""):
+        raise Forbidden("the CSRF token is missing or wrong", hint="send it in the header X-CSRF-Token")
 
 
 async def json_object(request: Request) -> dict[str, Any]:
@@ -81,7 +90,7 @@ async def json_object(request: Request) -> dict[str, Any]:
     kept = getattr(request.state, "json_object", None)
     if kept is not None:
         return dict(kept)
-    raw = await edge_of(request).read_service_body(request)
+    raw = await request.body()  # bounded and decompressed by the middleware
     try:
         body = msgspec.json.decode(raw) if raw.strip() else {}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -92,13 +101,23 @@ async def json_object(request: Request) -> dict[str, Any]:
     return body
 
 
-def _named_class(request: Request, body: dict[str, Any]) -> str | None:
-    for place in (request.path_params, request.query_params, body):
-        for key in CLASS_KEYS:
-            value = place.get(key)
-            if isinstance(value, str) and value:
-                return value
-    return None
+def plain_name(key: str) -> str:
+    """A key of a request in today's spelling.
+
+    >>> [plain_name(key) for key in ("contextClass", "arcClass", "ARC_CLASS", "userId", "timestampFrom")]
+    ['context_class', 'context_class', 'context_class', 'user_id', 'timestamp_from']
+    """
+    name = _HUMP.sub("_", key).lower()
+    return _OLD.get(name, name)
+
+
+def _named_classes(request: Request, body: dict[str, Any]) -> set[str]:
+    """Every context class that the request names anywhere: the right is needed for each of them, so that a second
+    spelling cannot ask for more than the first one was checked for."""
+    places: tuple[Mapping[str, Any], ...] = (request.path_params, dict(request.query_params.multi_items()), body)
+    given = [value for place in places for key, value in place.items() if plain_name(key) == "context_class"]
+    given += [value for key, value in request.query_params.multi_items() if plain_name(key) == "context_class"]
+    return {value for value in given if isinstance(value, str) and value}
 
 
 Body = Annotated[dict[str, Any], Depends(json_object)]

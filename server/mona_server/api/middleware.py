@@ -11,8 +11,11 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mona_server import __version__
-from mona_server.api.answers import error_answer
+from mona_server.api.answers import SENDING_PATHS, error_answer
+from mona_server.api.body import Gone, read_body
+from mona_server.api.work import ByteBudget
 from mona_server.errors import MonaError
+from mona_server.settings import Limits
 
 log = structlog.get_logger("mona.http")
 
@@ -21,7 +24,44 @@ CSP = (
     "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+_BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SLOW_S = 5.0
+
+
+class BoundedBodies:
+    """Gives the application whole bodies, decompressed, within the same limits and budget as batches.
+
+    The sending paths read their bodies themselves.
+    """
+
+    def __init__(self, app: ASGIApp, *, limits: Limits, budget: ByteBudget) -> None:
+        self._app = app
+        self._limits = limits
+        self._budget = budget
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in _BODILESS or scope["path"] in SENDING_PATHS:
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        try:
+            async with read_body(receive, headers, self._limits, self._budget) as body:
+                told = False
+
+                async def whole() -> Message:
+                    nonlocal told
+                    if told:
+                        return await receive()
+                    told = True
+                    return {"type": "http.request", "body": body, "more_body": False}
+
+                plain = [pair for pair in scope["headers"] if pair[0] not in (b"content-encoding", b"content-length")]
+                length = (b"content-length", str(len(body)).encode())
+                await self._app({**scope, "headers": [*plain, length]}, whole, send)
+        except Gone:
+            return
+        except MonaError as error:
+            await error_answer(Request(scope), error, method=scope["method"])(scope, receive, send)
 
 
 class Surround:

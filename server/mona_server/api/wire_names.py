@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import Depends
 
-from mona_server.api.guard import Body
+from mona_server.api.guard import Body, plain_name
 from mona_server.errors import BadRequest
-
-_OLD = {"arc_class": "context_class", "negative_segments": "excluded_segments"}
-_HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 
 def today(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,8 +19,7 @@ def today(body: Mapping[str, Any]) -> dict[str, Any]:
     """
     renamed: dict[str, Any] = {}
     for key, value in body.items():
-        name = _HUMP.sub(lambda hump: "_" + hump[1].lower(), key)
-        name = _OLD.get(name, name)
+        name = plain_name(key)
         if name == key or name not in body:
             renamed[name] = value
     return renamed

@@ -1,0 +1,132 @@
+"""Markers on charts and in explanations: deploys, holidays, whatever happened."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from pydantic import Field
+from sqlalchemy import delete, insert, or_, select
+from starlette.responses import Response
+
+from mona_server.api.answers import JSON
+from mona_server.api.caller import Caller
+from mona_server.api.edge import edge_of
+from mona_server.api.identity import audit
+from mona_server.api.identity.hashing import new_id
+from mona_server.api.identity.roles import Permission
+from mona_server.api.shapes import DataManager, Input, InsightReader, Limit, page
+from mona_server.errors import BadRequest, NotFound
+from mona_server.segment import Segment, SegmentError
+from mona_server.store.tables_identity import events
+
+router = APIRouter(tags=["events"])
+
+
+class NewEvent(Input):
+    """Something that happened."""
+
+    time: float = Field(description="Unix seconds.", ge=0, le=1e11, allow_inf_nan=False, examples=[1700000000])
+    end: float | None = Field(None, ge=0, le=1e11, allow_inf_nan=False)
+    title: str = Field(min_length=1, max_length=500, examples=["deploy 1.2"])
+    kind: Literal["deploy", "holiday", "config", "other"] = "other"
+    contextClass: str | None = Field(None, max_length=128, description="Only this class; null = all.")  # noqa: N815
+    segment: dict[str, Any] = Field(default={}, description="Only these contexts.")
+    url: str | None = Field(None, max_length=2_000, pattern=r"^https?://")
+
+
+@router.post("/events", status_code=201)
+def add_event(request: Request, caller: DataManager, new: NewEvent) -> Response:
+    """Add a marker."""
+    edge = edge_of(request)
+    caller.require(Permission.DATA_MANAGE, new.contextClass)
+    if new.end is not None and new.end < new.time:
+        raise BadRequest("end: before time")
+    try:
+        segment = Segment.parse(new.segment).to_json()
+    except SegmentError as error:
+        raise BadRequest(f"segment: {error}") from None
+    event_id = new_id("ev")
+    row = {
+        "id": event_id,
+        "tenant": caller.tenant,
+        "time_ms": round(new.time * 1000),
+        "end_ms": None if new.end is None else round(new.end * 1000),
+        "title": new.title,
+        "kind": new.kind,
+        "context_class": new.contextClass,
+        "segment": segment,
+        "url": new.url,
+    }
+    with edge.meta.begin() as db:
+        db.execute(insert(events).values(**row))
+        audit.note(db, caller.actor, "event.create", event_id, now_ms=edge.clock(), after={"title": new.title})
+    return JSON(_shown(row), 201)
+
+
+@router.get("/events")
+def list_events(
+    request: Request,
+    caller: InsightReader,
+    limit: Limit = 200,
+    from_: Annotated[float | None, Query(alias="from", description="Unix seconds.")] = None,
+    to: Annotated[float | None, Query(description="Unix seconds, excluded.")] = None,
+    context_class: Annotated[str | None, Query(description="Events of this class, and of all classes.")] = None,
+    format: Annotated[Literal["json", "annotations"], Query(description="`annotations` as Grafana reads.")] = "json",  # noqa: A002
+) -> Response:
+    """Markers, newest first."""
+    query = select(events).where(events.c.tenant == caller.tenant).order_by(events.c.time_ms.desc()).limit(limit)
+    if from_ is not None:
+        query = query.where(or_(events.c.time_ms >= from_ * 1000, events.c.end_ms >= from_ * 1000))
+    if to is not None:
+        query = query.where(events.c.time_ms < to * 1000)
+    if context_class is not None:
+        query = query.where(or_(events.c.context_class == context_class, events.c.context_class.is_(None)))
+    with edge_of(request).meta.connect() as db:
+        rows = [dict(row) for row in db.execute(query).mappings()]
+    found = [_shown(row) for row in rows if _may_see(caller, row["context_class"])]
+    if format == "annotations":
+        return JSON([_annotation(event) for event in found])
+    return page(found)
+
+
+@router.delete("/events/{event_id}", status_code=204)
+def remove_event(request: Request, caller: DataManager, event_id: str) -> Response:
+    """Remove a marker."""
+    edge = edge_of(request)
+    mine = (events.c.tenant == caller.tenant) & (events.c.id == event_id)
+    with edge.meta.begin() as db:
+        row = db.execute(select(events.c.context_class).where(mine)).first()
+        if row is None:
+            raise NotFound(f"no such event: {event_id}")
+        caller.require(Permission.DATA_MANAGE, row.context_class)
+        db.execute(delete(events).where(mine))
+        audit.note(db, caller.actor, "event.remove", event_id, now_ms=edge.clock())
+    return Response(status_code=204)
+
+
+def _may_see(caller: Caller, context_class: str | None) -> bool:
+    return context_class is None or caller.may(Permission.INSIGHTS_READ, context_class)
+
+
+def _annotation(event: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "time": event["time"] * 1000,
+        "timeEnd": (event["end"] or event["time"]) * 1000,
+        "title": event["title"],
+        "text": event["url"] or "",
+        "tags": [event["kind"]],
+    }
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "time": row["time_ms"] / 1000,
+        "end": None if row["end_ms"] is None else row["end_ms"] / 1000,
+        "title": row["title"],
+        "kind": row["kind"],
+        "contextClass": row["context_class"],
+        "segment": row["segment"],
+        "url": row["url"],
+    }

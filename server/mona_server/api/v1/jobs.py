@@ -1,0 +1,67 @@
+"""Background work: backfill, and the state of every job."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from mona_server.api.answers import JSON
+from mona_server.api.caller import Caller
+from mona_server.api.edge import edge_of
+from mona_server.api.identity import audit
+from mona_server.api.identity.roles import Permission
+from mona_server.api.shapes import DataManager, Limit, page, single
+from mona_server.store import jobs
+
+router = APIRouter(tags=["jobs"])
+
+
+@router.get("/jobs")
+def list_jobs(
+    request: Request,
+    caller: DataManager,
+    limit: Limit = 50,
+    kind: Annotated[str | None, Query(description="Only this kind, e.g. `backfill`.")] = None,
+) -> Response:
+    """The newest jobs first."""
+    found = jobs.recent(edge_of(request).meta, caller.tenant, kind=kind, limit=limit)
+    return page([_shown(job) for job in found if _may_see(caller, job)])
+
+
+@router.get("/jobs/{job_id}")
+def get_job(request: Request, caller: DataManager, job_id: str) -> Response:
+    """State, progress, result and error of a job."""
+    job = jobs.get(edge_of(request).meta, caller.tenant, job_id)
+    caller.require(Permission.DATA_MANAGE, job.parameters.get("context_class"))
+    return single(request, _shown(job))
+
+
+@router.delete("/jobs/{job_id}")
+def cancel_job(request: Request, caller: DataManager, job_id: str) -> Response:
+    """Stop a job that waits or runs; what it did so far stays."""
+    edge = edge_of(request)
+    job = jobs.get(edge.meta, caller.tenant, job_id)
+    caller.require(Permission.DATA_MANAGE, job.parameters.get("context_class"))
+    job = jobs.cancel(edge.meta, caller.tenant, job_id, now_ms=edge.clock())
+    audit.record(edge.meta, caller.actor, "job.cancel", job_id, now_ms=edge.clock())
+    return JSON(_shown(job))
+
+
+def _shown(job: jobs.Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "state": job.state,
+        "progress": job.progress,
+        "created": job.created_ms / 1000,
+        "updated": job.updated_ms / 1000,
+        "parameters": job.parameters,
+        "result": job.result,
+        "error": job.error,
+    }
+
+
+def _may_see(caller: Caller, job: jobs.Job) -> bool:
+    return caller.may(Permission.DATA_MANAGE, job.parameters.get("context_class"))
