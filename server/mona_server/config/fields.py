@@ -36,9 +36,9 @@ HEAVY_CHARACTERS = 500_000
 """Text that all functions of one context may go through together, each of its own: about 50 ms. A count instead of a
 clock, so that the same context always gives the same fields."""
 
-_EXACT_INTEGER: Final = 2**53
 _LARGEST: Final = 1.7976931348623157e308
-_NATIVE: Mapping[str, type] = {"numeric": float, "string": str, "boolean": bool}
+"""The largest double: what is beyond it, NaN too, is no number."""
+_NATIVE: Mapping[str | None, type] = {"numeric": float, "string": str, "boolean": bool}
 
 
 class FieldBuilder:
@@ -75,20 +75,18 @@ class FieldBuilder:
         characters = 0
         get = values.get
         for name, variable, native, cast, run, heavy in self._steps:
-            if run is None:
+            if native is not None:
                 value = get(variable)
-                if value is None:
-                    continue
                 kind = value.__class__
-                if kind is native:
-                    if kind is not float or -_LARGEST <= value <= _LARGEST:
+                # Most values of most messages end here, so this loop is what building costs.
+                if kind is native or (kind is int and native is float):
+                    if native is not float or -_LARGEST <= value <= _LARGEST:
                         fields[name] = value
                         continue
-                elif kind is int and native is float and -_EXACT_INTEGER <= value <= _EXACT_INTEGER:
-                    fields[name] = value
+                elif value is None:
                     continue
                 try:
-                    value = cast(value)  # type: ignore[misc]
+                    value = cast(value)
                 except Problem as problem:
                     problems.append((name, str(problem)))
                     continue
@@ -110,16 +108,19 @@ class FieldBuilder:
         return fields, problems
 
 
-_Step = tuple[str, str, type | None, casts.Cast | None, Run | None, Callable[[Variables, Built], int] | None]
+_Step = tuple[str, str, Any, Any, Any, Any]
+"""Of a plain copy: field, variable, class of values that need no cast (float: int too), cast. Of a computed field: field,
+"", None, None, run, and for a heavy function the number of characters it would go through. Untyped, because the loop
+above tells the two apart by what it has at hand."""
 
 
 def _compile(field: Field, earlier: Mapping[str, Field], context: ArgContext) -> _Step:
     cast = _cast(field, earlier)
-    if field.function == "identity" and cast is not None and field.type is not None:
+    if field.function == "identity" and cast is not None and field.type in _NATIVE:
         (source,) = field.sources
         (name, *others) = source.names
         if not others and source.default is None and name not in earlier and not _is_path(name):
-            return field.name, name, _NATIVE.get(field.type), cast, None, None
+            return field.name, name, _NATIVE[field.type], cast, None, None
     function = FUNCTIONS[field.function]
     reads = [_source(source, earlier, function, i) for i, source in enumerate(field.sources)]
     body = function.prepare(field.args, len(field.sources), context)
