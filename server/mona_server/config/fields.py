@@ -32,9 +32,9 @@ Read = Callable[[Variables, Built], Any]
 """Variables and fields built so far → the value of one source."""
 Run = Callable[[Variables, Built, int], Any]
 
-HEAVY_CHARACTERS = 500_000
-"""Text that all functions of one context may go through together, each of its own: about 50 ms. A count instead of a
-clock, so that the same context always gives the same fields."""
+BUDGET_NS = 50_000_000
+"""What the functions of one context may cost together, by their declared cost for each character: 50 ms. An estimate
+instead of a clock, so that the same context always gives the same fields."""
 
 _LARGEST: Final = 1.7976931348623157e308
 """The largest double: what is beyond it, NaN too, is no number."""
@@ -72,11 +72,11 @@ class FieldBuilder:
         """
         fields: dict[str, Any] = {}
         problems: list[tuple[str, str]] = []
-        characters = 0
+        spent_ns = 0
         get = values.get
-        for name, variable, native, cast, run, heavy in self._steps:
+        for name, variable, native, cast, run, cost in self._steps:
             if native is not None:
-                value = get(variable)
+                value: Any = get(variable)
                 kind = value.__class__
                 # Most values of most messages end here, so this loop is what building costs.
                 if kind is native or (kind is int and native is float):
@@ -91,9 +91,9 @@ class FieldBuilder:
                     problems.append((name, str(problem)))
                     continue
             else:
-                if heavy is not None:
-                    characters += heavy(values, fields)
-                    if characters > HEAVY_CHARACTERS:
+                if cost is not None:
+                    spent_ns += cost(values, fields)
+                    if spent_ns > BUDGET_NS:
                         problems.append((name, "not built: the texts of this context are too long"))
                         continue
                 try:
@@ -110,7 +110,7 @@ class FieldBuilder:
 
 _Step = tuple[str, str, Any, Any, Any, Any]
 """Of a plain copy: field, variable, class of values that need no cast (float: int too), cast. Of a computed field: field,
-"", None, None, run, and for a heavy function the number of characters it would go through. Untyped, because the loop
+"", None, None, run, and for a function of long texts what it will cost. Untyped, because the loop
 above tells the two apart by what it has at hand."""
 
 
@@ -125,7 +125,7 @@ def _compile(field: Field, earlier: Mapping[str, Field], context: ArgContext) ->
     reads = [_source(source, earlier, function, i) for i, source in enumerate(field.sources)]
     body = function.prepare(field.args, len(field.sources), context)
     run = _run(function, body, reads, cast)
-    return field.name, "", None, None, run, _weight(reads) if function.heavy else None
+    return field.name, "", None, None, run, _cost(reads, function.cost_ns) if function.cost_ns else None
 
 
 def _run(function: BuildFunction, body: Callable[..., Any], reads: list[Read], cast: casts.Cast | None) -> Run:
@@ -295,10 +295,10 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def _weight(reads: list[Read]) -> Callable[[Variables, Built], int]:
-    """Characters that a heavy function will go through."""
+def _cost(reads: list[Read], cost_ns: int) -> Callable[[Variables, Built], int]:
+    """Nanoseconds that a function of long texts will take for these sources, about."""
 
-    def weight(values: Variables, built: Built) -> int:
+    def cost(values: Variables, built: Built) -> int:
         total = 0
         for read in reads:
             try:
@@ -306,6 +306,6 @@ def _weight(reads: list[Read]) -> Callable[[Variables, Built], int]:
             except Problem:
                 continue
             total += len(value) if isinstance(value, str) else 0
-        return total
+        return total * cost_ns
 
-    return weight
+    return cost

@@ -91,8 +91,8 @@ class BuildFunction:
     """The body takes ``context_time_ms``, Unix milliseconds."""
     check: Callable[[Mapping[str, Any], int], str | None] | None = field(default=None, repr=False)
     """(arguments by name, number of sources) → what is wrong with them together, or None."""
-    heavy: bool = False
-    """Cost follows the length of the texts: counted against the time budget of a context."""
+    cost_ns: int = 0
+    """Nanoseconds for each character of a source on a usual machine; counted against the budget of a context."""
 
     @property
     def min_sources(self) -> int:
@@ -197,7 +197,7 @@ class Group:
         operands: Sequence[Arg] = (),
         nulls: Nulls = "null",
         uses_context_time: bool = False,
-        heavy: bool = False,
+        cost_ns: int = 0,
         check: Callable[[Mapping[str, Any], int], str | None] | None = None,
     ) -> Callable[[Body], Body]:
         """Declares the function below it under its own name (a trailing ``_`` is dropped).
@@ -224,7 +224,7 @@ class Group:
                 example=Example(*example),
                 body=body,
                 uses_context_time=uses_context_time,
-                heavy=heavy,
+                cost_ns=cost_ns,
                 check=check,
             )
             return body

@@ -75,7 +75,7 @@ MOST_CHARACTERS = 1_000_000
 """No function may blow a text up beyond this."""
 
 
-@function("S", "B", args=[Arg("pattern", PATTERN)], heavy=True, example=(("order 17",), (r"\d+",), True))
+@function("S", "B", args=[Arg("pattern", PATTERN)], cost_ns=50, example=(("order 17",), (r"\d+",), True))
 def regex_match(text: str, pattern: Any) -> bool:
     """Whether the pattern occurs anywhere in the text."""
     return pattern.search(text) is not None
@@ -86,7 +86,7 @@ def regex_match(text: str, pattern: Any) -> bool:
     "S",
     args=[Arg("pattern", PATTERN), Arg("group", INTEGER, 0)],
     check=lambda args, _: None if 0 <= args["group"] <= args["pattern"].groups else "the pattern has no such group",
-    heavy=True,
+    cost_ns=50,
     example=(("order 17",), (r"order (\d+)", 1), "17"),
 )
 def regex_extract(text: str, pattern: Any, group: int) -> str | None:
@@ -95,7 +95,7 @@ def regex_extract(text: str, pattern: Any, group: int) -> str | None:
     return None if found is None else found.group(group)
 
 
-@function("S", "N", args=[Arg("pattern", PATTERN)], heavy=True, example=(("1, 22, 333",), (r"\d+",), 3))
+@function("S", "N", args=[Arg("pattern", PATTERN)], cost_ns=290, example=(("1, 22, 333",), (r"\d+",), 3))
 def regex_count(text: str, pattern: Any) -> int:
     """How often the pattern occurs, without overlaps."""
     return sum(1 for _ in pattern.finditer(text))
@@ -105,7 +105,7 @@ def regex_count(text: str, pattern: Any) -> int:
     "S",
     "S",
     args=[Arg("pattern", PATTERN), Arg("new", TEXT)],
-    heavy=True,
+    cost_ns=460,
     example=(("order 17",), (r"\d+", "<n>"), "order <n>"),
 )
 def regex_replace(text: str, pattern: Any, new: str) -> str:
@@ -153,7 +153,7 @@ def ends_with(given: str, text: str, ignore_case: bool) -> bool:
     "S",
     "B",
     args=[Arg("texts", DATA_TEXTS), Arg("ignore_case", BOOLEAN, True)],
-    heavy=True,
+    cost_ns=20,
     example=(("Fort Smith",), (["york", "fort"],), True),
 )
 def contains_any(given: str, texts: Sequence[str], ignore_case: bool) -> bool:
@@ -172,7 +172,7 @@ def hash_bucket(text: str, n: int) -> int:
     "S",
     "S",
     args=[Arg("what", choice("email", "phone", "card", "all"))],
-    heavy=True,
+    cost_ns=240,
     example=(("write to a.b@example.com",), ("email",), "write to <email>"),
 )
 def mask(text: str, what: str) -> str:
@@ -237,7 +237,7 @@ def parse_boolean(text: str) -> bool | None:
     return _WORDS.get(text.strip().lower())
 
 
-@function("S", "X", heavy=True, example=(('{"a": [1]}',), (), {"a": [1]}))
+@function("S", "X", cost_ns=20, example=(('{"a": [1]}',), (), {"a": [1]}))
 def json_parse(text: str) -> Any:
     """The JSON value that the text writes out; null where it is none."""
     try:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mona_server.config.fields import HEAVY_CHARACTERS, FieldBuilder
+from mona_server.config.fields import BUDGET_NS, FieldBuilder
 from mona_server.config.functions import FUNCTIONS, GROUPS, ArgContext, BadArg, BuildFunction
 from mona_server.config.model import ContextClass, Field, Source
 
@@ -160,11 +160,11 @@ def test_the_largest_message_is_quick(function: BuildFunction) -> None:
 
 
 def test_texts_beyond_the_budget_are_not_worked_on() -> None:
-    """All functions of one context share a budget of characters; what does not fit is null and reported."""
+    """All functions of one context share a budget of time, estimated from characters; what does not fit is null and reported."""
     fields = {
         f"f{i}": Field(name=f"f{i}", type="numeric", function="word_count", sources=(Source(("s",)),)) for i in range(4)
     }
-    text = "a " * (HEAVY_CHARACTERS // 6)
+    text = "a " * (BUDGET_NS // FUNCTIONS["word_count"].cost_ns // 6)
     values, problems = FieldBuilder(ContextClass(name="C", fields=fields)).build({"s": text}, 0)
     assert list(values) == ["f0", "f1", "f2"]
     assert [field for field, _ in problems] == ["f3"]
