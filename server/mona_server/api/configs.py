@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mona_server.api import backfills
 from mona_server.api.caller import Caller
 from mona_server.api.edge import Edge
 from mona_server.api.identity import audit
@@ -62,6 +63,7 @@ def save(
         lenient=lenient,
     )
     _note(edge, caller, "config.upload", saved, context_class or "")
+    backfills.after_upload(edge, caller, saved)
     return saved
 
 
@@ -77,6 +79,7 @@ def restore(edge: Edge, caller: Caller, revision_id: str, *, base_config_id: str
         base_config_id=base_config_id,
     )
     _note(edge, caller, "config.restore", saved, revision_id)
+    backfills.after_upload(edge, caller, saved)
     return saved
 
 

@@ -5,17 +5,36 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from pydantic import Field
 from starlette.responses import Response
 
+from mona_server.api import backfills
 from mona_server.api.answers import JSON
 from mona_server.api.caller import Caller
 from mona_server.api.edge import edge_of
 from mona_server.api.identity import audit
 from mona_server.api.identity.roles import Permission
-from mona_server.api.shapes import DataManager, Limit, page, single
+from mona_server.api.shapes import DataManager, Input, Limit, page, single
 from mona_server.store import jobs
 
 router = APIRouter(tags=["jobs"])
+
+
+class Backfill(Input):
+    """What is rebuilt of the past."""
+
+    context_class: str = Field(min_length=1, max_length=128, examples=["LOAN"])
+    from_: float | None = Field(
+        None, alias="from", ge=-1e11, le=1e11, allow_inf_nan=False, description="Unix seconds of the context time."
+    )
+    to: float | None = Field(None, ge=-1e11, le=1e11, allow_inf_nan=False, description="Excluded.")
+
+
+@router.post("/backfill", status_code=202)
+def backfill(request: Request, caller: DataManager, ask: Backfill) -> Response:
+    """Rebuild fields of old contexts with the active configuration. Without bounds: the last 8 weeks of data."""
+    bounds = {"from_ms": _ms(ask.from_), "to_ms": _ms(ask.to)}
+    return JSON({"job_id": backfills.fields(edge_of(request), caller, ask.context_class, **bounds)}, 202)
 
 
 @router.get("/jobs")
@@ -47,6 +66,10 @@ def cancel_job(request: Request, caller: DataManager, job_id: str) -> Response:
     job = jobs.cancel(edge.meta, caller.tenant, job_id, now_ms=edge.clock())
     audit.record(edge.meta, caller.actor, "job.cancel", job_id, now_ms=edge.clock())
     return JSON(_shown(job))
+
+
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)
 
 
 def _shown(job: jobs.Job) -> dict[str, Any]:
