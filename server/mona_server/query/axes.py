@@ -66,6 +66,11 @@ def plan_axis(
     return _value_axis(facts, request, chosen, rows_sql([name]), values)
 
 
+def enum_sql(plan: AxisPlan) -> str:
+    """An ENUM type of the dictionary, written in place."""
+    return "ENUM(" + ", ".join("'" + str(value).replace("'", "''") + "'" for value in plan.dictionary) + ")"
+
+
 def raw_code_sql(facts: Facts, plan: AxisPlan, enum: str) -> str:
     """SQL for the raw code of a row, never NULL. ``enum``: the name of an ENUM type of the dictionary's texts."""
     column = facts.column(plan.axis.field)

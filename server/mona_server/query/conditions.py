@@ -118,12 +118,12 @@ def fit(column: Column, value: Scalar) -> Scalar | None:
     return str(value)
 
 
-def check_fields(facts: Facts, segments: Iterable[Segment], at: str) -> list[str]:
-    """One problem for each field that the class does not have."""
+def check_fields(facts: Facts, segments: Iterable[Segment]) -> list[tuple[str, str]]:
+    """(field, problem) for each field that the class does not have."""
     problems = []
     for name in sorted(fields_of(*segments)):
         try:
             facts.column(name)
         except BadRequest as error:
-            problems.append(f"{at}: {error}")
+            problems.append((name, str(error)))
     return problems

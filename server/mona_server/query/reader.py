@@ -26,6 +26,8 @@ class Dataset:
     config: ContextClass | None = None
     revision: int = 0
     """The newest fact revision that counts."""
+    as_of_ms: int | None = None
+    """For a reading of what was known then."""
 
     @property
     def columns(self) -> Mapping[str, Column]:
@@ -70,7 +72,8 @@ class Reader:
                 raise
             columns = Facts.columns_of((), types)
             return Dataset(tenant, context_class, Facts(self.engine, columns=columns), config)
-        return Dataset(tenant, context_class, Facts.of(snapshot, self.engine, types), config, snapshot.revision)
+        facts = Facts.of(snapshot, self.engine, types)
+        return Dataset(tenant, context_class, facts, config, snapshot.revision, as_of_ms)
 
     def source(
         self, tenant: str, context_class: str, question: SourceQuestion, as_of_ms: int | None = None

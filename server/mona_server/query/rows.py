@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mona_server.detect.source import Floats, SourceQuestion
-from mona_server.query.axes import AxisPlan, SegmentationOf, plan_axis, raw_code_sql
+from mona_server.query.axes import AxisPlan, SegmentationOf, enum_sql, plan_axis, raw_code_sql
 from mona_server.query.conditions import Binder, fields_of, row_filter, segment_sql
 from mona_server.query.facts import Facts
 from mona_server.segment import Equals, Segment
@@ -94,7 +94,7 @@ def load_rows(facts: Facts, question: SourceQuestion, segmentation_of: Segmentat
     items = ["MONA_AXIS AS t", "MONA_SIGN AS sign"]
     for i, plan in enumerate(plans):
         if not listed[i]:
-            items.append(f"{raw_code_sql(facts, plan, _enum_sql(plan))} AS a{i}")
+            items.append(f"{raw_code_sql(facts, plan, enum_sql(plan))} AS a{i}")
     for m, metric in enumerate(question.metrics):
         items.append(f"{_metric_sql(facts, metric, bind)} AS m{m}")
     fields = [plan.axis.field for plan in plans] + list(question.metrics)
@@ -147,11 +147,6 @@ def _remap(plan: AxisPlan) -> Codes:
     return np.asarray(plan.remap, np.int16 if len(plan.axis.conditions) < 2**15 else np.int32)
 
 
-def _enum_sql(plan: AxisPlan) -> str:
-    """An ENUM type of the dictionary, written in place."""
-    return "ENUM(" + ", ".join("'" + str(value).replace("'", "''") + "'" for value in plan.dictionary) + ")"
-
-
 def _metric_sql(facts: Facts, metric: str, bind: Binder) -> str:
     """The number of a metric, NaN where it has none; of other types only the presence counts, as 0."""
     column = facts.column(metric)
@@ -177,7 +172,7 @@ def _elements(facts: Facts, plan: AxisPlan, rows: str, bind: Binder, order: Inde
     name, listed = column.sql, column.list_sql
     # The window function without an order numbers the rows as they come, like the main scan.
     found = facts.arrays(
-        f"SELECT i, {raw_code_sql(facts, plan, _enum_sql(plan))} AS a FROM (SELECT i, unnest("
+        f"SELECT i, {raw_code_sql(facts, plan, enum_sql(plan))} AS a FROM (SELECT i, unnest("
         f"CASE WHEN len({listed}) > 0 THEN {listed} ELSE [{name}] END) AS {name} "
         f"FROM (SELECT row_number() OVER () - 1 AS i, {name}, {listed} FROM {rows}))",
         bind.values,

@@ -116,7 +116,7 @@ SEGMENTS = (
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     steps=history,
     within=st.sampled_from([Segment(), *SEGMENTS]),
