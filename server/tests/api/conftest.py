@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from mona_server import settings as settings_module
@@ -68,9 +69,14 @@ class Api:
 
     client: Client
     store: Store
-    edge: Edge
+    app: FastAPI
     clock: Clock
     headers: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def edge(self) -> Edge:
+        edge: Edge = self.app.state.edge
+        return edge
 
     @property
     def now_ms(self) -> int:
@@ -119,7 +125,7 @@ def make_api(tmp_path: Path) -> Iterator[Callable[..., Api]]:
         clock = Clock()
         app = create_app(settings, store, clock=clock)
         client = Client(app, portals.enter_context(start_blocking_portal()))
-        api = Api(client, store, app.state.edge, clock)
+        api = Api(client, store, app, clock)
         opened.append(api)
         return api
 
