@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-from pathlib import Path
-
 import structlog
 
-from mona_server.errors import BadRequest
 from mona_server.settings import Settings
-from mona_server.store import jobs
+from mona_server.store import disk, jobs
 from mona_server.store.rows import DAY_MS
 from mona_server.store.store import Store
 
 log = structlog.get_logger(__name__)
 
 AUTHOR = "retention"
-_UNITS = {
-    "": 1,
-    "B": 1,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-    "KIB": 2**10,
-    "MIB": 2**20,
-    "GIB": 2**30,
-    "TIB": 2**40,
-}
 
 
 def enforce(store: Store, settings: Settings, now_ms: int) -> list[str]:
@@ -61,7 +43,7 @@ def _retention_days(store: Store, tenant: str) -> dict[str, int]:
 
 
 def _enforce_budget(store: Store, settings: Settings, now_ms: int) -> list[str]:
-    used, budget = disk_use(store.data_dir), budget_bytes(settings.storage.disk_budget, store.data_dir)
+    used, budget = disk.bytes_of(store.data_dir), disk.budget_bytes(settings.storage.disk_budget, store.data_dir)
     if used <= budget:
         return []
     days = store.state.connection.execute(
@@ -92,30 +74,3 @@ def _queue(store: Store, tenant: str, context_class: str, before_day: int, reaso
     log.warning("deleting old data", tenant=tenant, context_class=context_class, before_day=before_day, reason=reason)
     parameters = {"context_class": context_class, "from_ms": None, "to_ms": before_day * DAY_MS, "reason": reason}
     return jobs.create(store.meta, tenant, "delete_range", parameters, now_ms, author=AUTHOR)
-
-
-def disk_use(data_dir: Path) -> int:
-    """Bytes that the data directory takes on its volume."""
-    total = 0
-    for folder, _, files in os.walk(data_dir):
-        for file in files:
-            try:
-                total += (Path(folder) / file).stat().st_blocks * 512
-            except FileNotFoundError:
-                continue
-    return total
-
-
-def budget_bytes(text: str, data_dir: Path) -> int:
-    """``80%`` of the volume, or bytes such as ``50GB``. Raises BadRequest.
-
-    >>> budget_bytes("1.5GB", Path("."))
-    1500000000
-    """
-    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(%|[KMGT]?i?B|)\s*", text, re.IGNORECASE)
-    if match is None:
-        raise BadRequest(f"storage.disk_budget: {text!r} is no size", hint="for example 80% or 50GB")
-    number, unit = float(match[1]), match[2].upper()
-    if unit == "%":
-        return round(shutil.disk_usage(data_dir).total * number / 100)
-    return round(number * _UNITS[unit])

@@ -125,6 +125,6 @@ def forget_unused(connection: sqlite3.Connection) -> int:
         " AND NOT EXISTS (SELECT 1 FROM erasures WHERE erasures.class_id = classes.class_id)"
         " AND NOT EXISTS (SELECT 1 FROM files WHERE files.class_id = classes.class_id AND removed_ms IS NULL)"
     ).fetchall()
-    for table in ("days", "columns", "layouts", "classes"):
+    for table in ("days", "columns", "layouts", "ledger", "classes"):
         connection.executemany(f"DELETE FROM {table} WHERE class_id = ?", gone)
     return len(gone)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from mona_server.store import catalog, lake
+from mona_server.store import catalog, lake, state
 from mona_server.store.faults import point
 from mona_server.store.rows import MESSAGE_COLUMNS, column_types, fact_columns, message_columns
 from mona_server.store.store import Store
@@ -78,7 +78,7 @@ def flush(store: Store, duck: duckdb.DuckDBPyConnection, now_ms: int, *, max_row
     with store.state.writing() as connection:
         lake.add(connection, files, now_ms)
         point("flush: files listed")
-        connection.executemany("DELETE FROM pending WHERE chunk_id = ?", [(chunk_id,) for chunk_id in taken])
+        state.remove_pending(connection, taken)
         point("flush: before commit")
     point("flush: committed")
     return Flushed(rows, len(files), sum(file.bytes for file in files))

@@ -306,6 +306,11 @@ class Inbox:
             (tenant, from_ms, to_ms),
         ).fetchall()
 
+    def keys(self) -> tuple[int, int]:
+        """Idempotency keys that are kept, and how many this process dropped early because there were too many."""
+        row = self._database.connection.execute("SELECT coalesce(sum(keys), 0) FROM periods").fetchone()
+        return row[0], self.keys_dropped_early
+
     def last_number(self) -> int:
         """The highest number ever given, also of rows that are gone."""
         row = self._database.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'inbox'").fetchone()

@@ -19,6 +19,7 @@ from pathlib import Path
 import duckdb
 
 from mona_server.errors import DataDamaged
+from mona_server.store import state
 from mona_server.store.rows import DAY_MS, Columns
 
 ROW_GROUP_ROWS = 65_536
@@ -175,9 +176,9 @@ def sync(path: Path) -> None:
 
 
 def checksum(path: Path) -> str:
-    """BLAKE2b of a file, 16 bytes as hex."""
+    """SHA-256 of a file, hex."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # --- the manifest; functions run in the caller's transaction ---------------------------------------------
@@ -201,6 +202,9 @@ def all_live(connection: sqlite3.Connection, lake: Path) -> list[LakeFile]:
 
 def add(connection: sqlite3.Connection, files: Iterable[NewFile], now_ms: int) -> None:
     """List files that are durable."""
+    files = list(files)
+    for file in files:
+        state.book(connection, file.kind, file.class_id, file.rows)
     connection.executemany(
         "INSERT INTO files (kind, class_id, path, rows, bytes, checksum, min_time_ms, max_time_ms, min_revision,"
         " max_revision, columns, level, added_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -227,9 +231,13 @@ def add(connection: sqlite3.Connection, files: Iterable[NewFile], now_ms: int) -
 
 def retire(connection: sqlite3.Connection, file_ids: Sequence[int], now_ms: int) -> None:
     """From now on these files do not count; they stay on disk for the grace period."""
-    connection.executemany(
-        "UPDATE files SET removed_ms = ? WHERE file_id = ? AND removed_ms IS NULL", [(now_ms, i) for i in file_ids]
-    )
+    for file_id in file_ids:
+        row = connection.execute(
+            "UPDATE files SET removed_ms = ? WHERE file_id = ? AND removed_ms IS NULL RETURNING kind, class_id, rows",
+            (now_ms, file_id),
+        ).fetchone()
+        if row is not None:
+            state.book(connection, row[0], row[1], -row[2])
 
 
 def sweep(connection: sqlite3.Connection, lake: Path, now_ms: int, *, grace_ms: int = GRACE_MS) -> int:
@@ -238,6 +246,8 @@ def sweep(connection: sqlite3.Connection, lake: Path, now_ms: int, *, grace_ms: 
     Opens its own transaction: the files go first, then their rows, so a crash in between is only seen twice.
     """
     freed = 0
+    if now_ms < int(state.get_mark(connection, state.KEEP_FILES_UNTIL) or 0):
+        return freed
     old = connection.execute(
         "SELECT file_id, path, bytes FROM files WHERE removed_ms IS NOT NULL AND removed_ms <= ?", (now_ms - grace_ms,)
     ).fetchall()
@@ -265,14 +275,22 @@ def unlisted(connection: sqlite3.Connection, lake: Path) -> list[Path]:
 def check_presence(files: Iterable[LakeFile]) -> None:
     """Raises DataDamaged where a listed file is missing or has another size: an engine may ignore that silently."""
     for file in files:
-        try:
-            size = file.path.stat().st_size
-        except FileNotFoundError:
-            raise DataDamaged(f"lake file {file.path.name} is missing", hint="run `mona verify`") from None
-        if size != file.bytes:
-            raise DataDamaged(
-                f"lake file {file.path.name} has {size} bytes, the manifest says {file.bytes}", hint="run `mona verify`"
-            )
+        problem = damage(file, content=False)
+        if problem:
+            raise DataDamaged(f"lake file {file.path.name} {problem}", hint="run `mona verify`")
+
+
+def damage(file: LakeFile, *, content: bool = True) -> str | None:
+    """What is wrong with a listed file, compared with the manifest; None when it is as it was written."""
+    try:
+        size = file.path.stat().st_size
+    except FileNotFoundError:
+        return "is missing"
+    if size != file.bytes:
+        return f"has {size} bytes, not {file.bytes}"
+    if content and checksum(file.path) != file.checksum:
+        return "has another checksum than when it was written"
+    return None
 
 
 def check_rows(files: Sequence[LakeFile], rows: int) -> None:

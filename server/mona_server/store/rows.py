@@ -93,10 +93,10 @@ def encode_fact(layout: int, context_id: str, time_ms: int, arrival_ms: int, val
     return _encoder.encode((layout, context_id, time_ms, arrival_ms, *values))
 
 
-def fact_time(fact: bytes) -> int:
-    """Context time of an encoded fact."""
-    time_ms: int = _decoder.decode(fact)[2]
-    return time_ms
+def decode_fact(fact: bytes) -> tuple[int, str, int, int, list[Any]]:
+    """What :func:`encode_fact` was given."""
+    layout, context_id, time_ms, arrival_ms, *values = _decoder.decode(fact)
+    return layout, context_id, time_ms, arrival_ms, values
 
 
 def encode_fact_chunk(minus: Sequence[bytes], plus: Sequence[bytes]) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mona_server.errors import DataDamaged, NotFound
-from mona_server.store import catalog, lake
+from mona_server.store import catalog, lake, state
 from mona_server.store.lake import LakeFile
 from mona_server.store.rows import Columns, PhysicalColumn, column_types, concatenate, fact_columns
 
@@ -96,6 +96,9 @@ def take(
     class_id = catalog.find_class(connection, tenant, context_class)
     if class_id is None:
         raise NotFound(f"context class {context_class} has no data")
+    problem = state.check_ledger(connection, "facts", class_id)
+    if problem:
+        raise DataDamaged(f"context class {context_class}: {problem}", hint="run `mona verify`")
     newest = newest_revision(connection)
     columns = catalog.read_columns(connection, class_id)
     files = lake.live(connection, lake_dir, "facts", class_id)

@@ -12,6 +12,9 @@ from mona_server.store.sqlite import Database, reading, storage_errors, writing
 ASOF_HORIZON = "asof_horizon"
 """Mark: the oldest revision that can still be read as of."""
 
+KEEP_FILES_UNTIL = "keep_files_until"
+"""Mark: no file of the lake is removed before this time (Unix ms), because a backup copies them."""
+
 
 class State:
     """Connections to ``state.db`` and the statements that several parts share. Safe for threads."""
@@ -84,6 +87,45 @@ def add_pending(
     connection.execute(
         "INSERT INTO pending (kind, class_id, revision, rows, body) VALUES (?, ?, ?, ?, ?)",
         (kind, class_id, revision, rows, body),
+    )
+    book(connection, kind, class_id, rows)
+
+
+def remove_pending(connection: sqlite3.Connection, chunk_ids: Iterable[int]) -> None:
+    """Chunks whose rows are in a file now."""
+    for chunk_id in chunk_ids:
+        kind, class_id, rows = connection.execute(
+            "DELETE FROM pending WHERE chunk_id = ? RETURNING kind, class_id, rows", (chunk_id,)
+        ).fetchone()
+        book(connection, kind, class_id, -rows)
+
+
+def book(connection: sqlite3.Connection, kind: str, class_id: int, rows: int) -> None:
+    """The number of rows of a class changes by ``rows``."""
+    connection.execute(
+        "INSERT INTO ledger VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET rows = rows + excluded.rows",
+        (kind, class_id, rows),
+    )
+
+
+def check_ledger(connection: sqlite3.Connection, kind: str, class_id: int) -> str | None:
+    """What is wrong with the number of rows of a class in files and pending chunks; None when it is right."""
+    expected, found = connection.execute(
+        "SELECT (SELECT rows FROM ledger WHERE kind = :kind AND class_id = :class_id),"
+        " (SELECT coalesce(sum(rows), 0) FROM files WHERE kind = :kind AND class_id = :class_id AND removed_ms IS NULL)"
+        " + (SELECT coalesce(sum(rows), 0) FROM pending WHERE kind = :kind AND class_id = :class_id)",
+        {"kind": kind, "class_id": class_id},
+    ).fetchone()
+    return None if found == (expected or 0) else f"{found} rows of {kind} are listed, not {expected or 0}"
+
+
+def settle_ledger(connection: sqlite3.Connection, kind: str, class_id: int) -> None:
+    """Take what is listed as right."""
+    connection.execute(
+        "INSERT OR REPLACE INTO ledger SELECT :kind, :class_id,"
+        " (SELECT coalesce(sum(rows), 0) FROM files WHERE kind = :kind AND class_id = :class_id AND removed_ms IS NULL)"
+        " + (SELECT coalesce(sum(rows), 0) FROM pending WHERE kind = :kind AND class_id = :class_id)",
+        {"kind": kind, "class_id": class_id},
     )
 
 

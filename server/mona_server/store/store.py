@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
 
-from mona_server.errors import BadRequest
+from mona_server.errors import BadRequest, DataDamaged
 from mona_server.settings import Settings
-from mona_server.store import catalog, snapshot, state
+from mona_server.store import catalog, lake, snapshot, state
 from mona_server.store.inbox import HOUR_MS, Inbox
 from mona_server.store.meta import open_meta
 from mona_server.store.snapshot import ChunkCache, FactSnapshot
@@ -44,6 +45,7 @@ class Store:
         self.meta = meta
         """SQLAlchemy engine of ``meta.db``: ``begin()`` to write, ``connect()`` to read."""
         self._chunks = ChunkCache()
+        self._checked: set[int] = set()
 
     @classmethod
     def open(cls, data_dir: Path | str, settings: Settings | None = None, *, state_cache_mib: int = 64) -> Store:
@@ -85,8 +87,24 @@ class Store:
     def snapshot(self, tenant: str, context_class: str, as_of: int | None = None) -> FactSnapshot:
         """The facts of a class now, or those that were known at ``as_of`` (Unix ms).
 
-        Raises NotFound for a class without data, BadRequest for an ``as_of`` before the horizon that is kept.
+        Raises NotFound for a class without data, BadRequest for an ``as_of`` before the horizon that is kept,
+        DataDamaged for a file that is missing or not as it was written (its content is checked once per process).
         """
+        found = self._take(tenant, context_class, as_of)
+        lake.check_presence(found.files)
+        for file in found.files:
+            if file.file_id not in self._checked:
+                problem = lake.damage(file)
+                if problem:
+                    raise DataDamaged(f"lake file {file.path.name} {problem}", hint="run `mona verify`")
+                self._checked.add(file.file_id)
+        return found
+
+    def snapshot_in(self, connection: sqlite3.Connection, tenant: str, context_class: str) -> FactSnapshot:
+        """The facts of a class in the caller's read transaction, with no file checked."""
+        return snapshot.take(connection, self.lake, self._chunks, tenant, context_class, None)
+
+    def _take(self, tenant: str, context_class: str, as_of: int | None) -> FactSnapshot:
         with self.state.reading() as connection:
             revision = None
             if as_of is not None:

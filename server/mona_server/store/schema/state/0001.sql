@@ -76,7 +76,7 @@ CREATE TABLE files (
     path         TEXT    NOT NULL UNIQUE,   -- below lake/
     rows         INTEGER NOT NULL,
     bytes        INTEGER NOT NULL,
-    checksum     TEXT    NOT NULL,  -- BLAKE2b, 16 bytes, hex
+    checksum     TEXT    NOT NULL,  -- SHA-256, hex
     min_time_ms  INTEGER NOT NULL,  -- facts: context time; messages: arrival
     max_time_ms  INTEGER NOT NULL,
     min_revision INTEGER NOT NULL,
@@ -88,6 +88,15 @@ CREATE TABLE files (
 ) STRICT;
 CREATE INDEX files_live ON files (kind, class_id) WHERE removed_ms IS NULL;
 CREATE INDEX files_removed ON files (removed_ms) WHERE removed_ms IS NOT NULL;
+
+-- How many rows of a class there are, in live files and pending together. Whoever reads fewer has lost a
+-- manifest row or a chunk, and says so instead of answering.
+CREATE TABLE ledger (
+    kind     TEXT    NOT NULL,
+    class_id INTEGER NOT NULL,
+    rows     INTEGER NOT NULL,
+    PRIMARY KEY (kind, class_id)
+) STRICT, WITHOUT ROWID;
 
 -- Which days of a class got new rows, and how many contexts each has.
 CREATE TABLE days (

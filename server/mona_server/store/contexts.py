@@ -1,0 +1,121 @@
+"""One context: what is known of it now, and every message that made it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import msgspec
+import numpy as np
+
+from mona_server.errors import NotFound
+from mona_server.store import catalog, documents, lake
+from mona_server.store.lake import quote
+from mona_server.store.rows import decode_fact, message_columns
+from mona_server.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ContextRecord:
+    """A context as it is now. Times are Unix ms."""
+
+    context_class: str
+    context_id: str
+    time_ms: int
+    explicit_time: bool
+    """The time was named by a message; else it is the first arrival."""
+    arrival_ms: int
+    updated_ms: int
+    variables: dict[str, Any] = field(repr=False)
+    """Merged messages, before fields are built."""
+    fields: dict[str, Any] = field(repr=False)
+    """Built fields that have a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """One message as it was sent. Times are Unix ms."""
+
+    number: int
+    """Inbox number of its request; ``index`` is its place in it."""
+    index: int
+    arrival_ms: int
+    export_ms: int | None
+    action: str
+    values: dict[str, Any] = field(repr=False)
+
+
+def read_context(store: Store, tenant: str, context_class: str, context_id: str) -> ContextRecord:
+    """What is known of a context. Raises NotFound."""
+    with store.state.reading() as connection:
+        class_id = catalog.find_class(connection, tenant, context_class)
+        document = (
+            None
+            if class_id is None
+            else documents.load(connection, [(class_id, context_id)]).get((class_id, context_id))
+        )
+        if document is None or class_id is None:
+            raise NotFound(f"context class {context_class} has no such context")
+        layouts = catalog.read_layouts(connection, class_id)
+        names = {column.physical: column.field for column in catalog.read_columns(connection, class_id)}
+    fields = {}
+    if document.fact is not None:
+        layout, _, _, _, values = decode_fact(document.fact)
+        fields = {
+            names[physical]: value for physical, value in zip(layouts[layout], values, strict=True) if value is not None
+        }
+    return ContextRecord(
+        context_class,
+        context_id,
+        document.time_ms,
+        bool(document.explicit),
+        document.arrival_ms,
+        document.updated_ms,
+        msgspec.json.decode(document.variables),
+        fields,
+    )
+
+
+def message_history(
+    store: Store, duck: duckdb.DuckDBPyConnection, tenant: str, context_class: str, context_id: str
+) -> list[StoredMessage]:
+    """Every message of a context in the order in which they counted, those before a NEW or DELETE included.
+
+    Files are sorted by id, so of each only a few row groups are read. An unknown context has no messages.
+    """
+    with store.state.reading() as connection:
+        class_id = catalog.find_class(connection, tenant, context_class)
+        if class_id is None:
+            return []
+        files = lake.live(connection, store.lake, "messages", class_id)
+        chunks = connection.execute(
+            "SELECT revision, body FROM pending WHERE kind = 'messages' AND class_id = ?", (class_id,)
+        ).fetchall()
+    found = []
+    if files:
+        lake.check_presence(files)
+        paths = ", ".join(quote(str(file.path)) for file in files)
+        found = duck.execute(
+            "SELECT MONA_NUMBER, MONA_INDEX, MONA_ARRIVAL_TIMESTAMP, MONA_EXPORT_TIMESTAMP, MONA_ACTION, MESSAGE"
+            f" FROM read_parquet([{paths}], union_by_name = true) WHERE MONA_ID = ?",
+            (context_id,),
+        ).fetchall()
+    pending = message_columns(chunks)
+    for i in (pending["MONA_ID"] == context_id).nonzero()[0].tolist():
+        export_ms = pending["MONA_EXPORT_TIMESTAMP"][i]
+        found.append(
+            (
+                int(pending["MONA_NUMBER"][i]),
+                int(pending["MONA_INDEX"][i]),
+                int(pending["MONA_ARRIVAL_TIMESTAMP"][i]),
+                None if export_ms is np.ma.masked else int(export_ms),
+                pending["MONA_ACTION"][i],
+                pending["MESSAGE"][i],
+            )
+        )
+    return [
+        StoredMessage(number, index, arrival_ms, export_ms, action, json.loads(text))
+        for number, index, arrival_ms, export_ms, action, text in sorted(found, key=lambda row: row[:2])
+    ]
