@@ -1,0 +1,1 @@
+"""One class per way to get a token; `factory.get_authenticator` chooses."""

@@ -1,0 +1,488 @@
+"""The queue of a process and the lanes that empty it.
+
+queue → batch → attempt (attempt.py) → outcome. One lane (a thread) runs as long as there is work; more are added, up to
+MAX_LANES, while full batches wait and the server answers, because far servers are reached faster by several
+requests at once. Two batches under way never hold messages of the same context, so each context gets its messages
+in the order of the calls. A lane with nothing to do ends.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from mona_sdk.delivery import fork, http
+from mona_sdk.delivery.attempt import Batch, Endpoint, Outcome, Patience
+from mona_sdk.delivery.owner import Owner, message_of
+from mona_sdk.delivery.spool import Spool
+from mona_sdk.log import get_logger
+
+MAX_LANES = 8
+IDLE_S = 10.0
+EXTRA_IDLE_S = 0.5
+LONGEST_FLUSH_S = 60.0
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """Bounds of the queue and of batches (messages, bytes), seconds that a message may wait for company, and patience.
+
+    `deadline_s` limits the time of each message from its call (asynchronous calls); None in background mode.
+    """
+
+    max_messages: int
+    max_bytes: int
+    batch_messages: int
+    batch_bytes: int
+    linger_s: float
+    max_retries: int
+    deadline_s: Optional[float] = None
+
+
+class Item:
+    """One prepared message. `context` keeps the order of a context, `done(reason or None)` tells who waits."""
+
+    __slots__ = ("context", "created", "done", "owner", "raw", "seq", "tail")
+
+    def __init__(
+        self,
+        raw: bytes,
+        tail: bytes,
+        context: Any,
+        owner: Owner,
+        done: Optional[Callable[[Optional[str]], None]] = None,
+    ) -> None:
+        self.raw, self.tail, self.context, self.owner, self.done = raw, tail, context, owner, done
+        self.created = time.monotonic()
+        self.seq = 0
+
+
+class Work:
+    """A batch under way, with the items it was made of; `from_spool` when it was read from disk."""
+
+    __slots__ = ("abandoned", "batch", "from_spool", "items")
+
+    def __init__(self, items: list[Item], batch: Batch, *, from_spool: bool = False) -> None:
+        self.items, self.batch, self.from_spool = items, batch, from_spool
+        self.abandoned = False
+
+
+class Worker:
+    """A bounded queue and its lanes, shared by the clients of one key."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        options: WorkerOptions,
+        spool: Optional[Spool],
+        owner: Owner,
+        at_child_exit: Callable[[], Any] = lambda: None,
+    ) -> None:
+        self._endpoint, self._options, self._spool, self._owner = endpoint, options, spool, owner
+        self._at_child_exit = at_child_exit
+        self._start_empty()
+        fork.renew_in_child(self)
+        if spool is not None and spool.pending:
+            with self._changed:
+                self._ensure_lane()
+
+    def _start_empty(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._queue: deque[Item] = deque()
+        self._queued_bytes = 0
+        self._next_seq = 0
+        self._lanes: dict[threading.Thread, Optional[Work]] = {}
+        self._busy: set[Any] = set()
+        self._waiting = self._flushing = self._retrying = self._lost = 0
+        self._closed = False
+        self._interrupted = threading.Event()
+        self._give_up_at: Optional[float] = None
+        self._draining = False
+        self._drain_at = 0.0
+        self._drain_failures = 0
+        self._exit_registered = False
+
+    def renew_after_fork(self) -> None:
+        """The child starts empty; what was queued is the parent's to send."""
+        closed = self._closed
+        self._start_empty()
+        self._closed = closed
+        if self._spool is not None:
+            self._spool.renew_after_fork()
+
+    # Called by clients
+
+    def submit(self, items: Sequence[Item]) -> int:
+        """Queue as many of the items as fit, from the first on; how many that were."""
+        options, accepted = self._options, 0
+        with self._changed:
+            if self._closed:
+                return 0
+            was_empty = not self._queue
+            for item in items:
+                size = len(item.raw)
+                if len(self._queue) >= options.max_messages or self._queued_bytes + size > options.max_bytes:
+                    break
+                item.seq = self._next_seq
+                self._next_seq += 1
+                self._queue.append(item)
+                self._queued_bytes += size
+                accepted += 1
+            if accepted and (was_empty or self._is_full()):
+                self._ensure_lane()
+                self._changed.notify()
+        return accepted
+
+    def flush(self, timeout: Optional[float]) -> bool:
+        """Wait until all that is queued now is delivered or on disk; False when time ends, something was lost, or the
+        worker is closed."""
+        deadline = time.monotonic() + (LONGEST_FLUSH_S if timeout is None else max(0.0, timeout))
+        with self._changed:
+            if self._closed:
+                return False
+            target, lost = self._next_seq, self._lost
+            self._flushing += 1
+            self._changed.notify_all()
+            try:
+                while self._oldest() < target:
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        return False
+                    if self._ensure_lane():
+                        self._changed.wait(min(left, 0.5))
+                    else:
+                        self._work_here(deadline)
+                return self._lost == lost
+            finally:
+                self._flushing -= 1
+
+    def close(self, timeout: float) -> int:
+        """Deliver for at most `timeout` seconds; put the rest on disk, or count it as lost. How many were lost."""
+        with self._changed:
+            if self._closed:
+                return 0
+            self._give_up_at = time.monotonic() + timeout
+        self.flush(timeout)
+        with self._changed:
+            self._closed = True
+            works = [work for work in self._lanes.values() if work is not None and not work.from_spool]
+            for work in works:
+                work.abandoned = True
+            while self._queue:
+                rest = self._form()
+                if rest is None:
+                    self._busy.clear()
+                    continue
+                works.append(rest)
+            self._interrupted.set()
+            self._changed.notify_all()
+        lost = 0
+        for work in works:
+            if not self._to_disk(work):
+                lost += len(work.items)
+                self._give_up(work, "not delivered before the end")
+        if self._spool is not None:
+            self._spool.close()
+        if lost:
+            get_logger().warning("%d message(s) could not be delivered before the end", lost)
+        return lost
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is accepted any more."""
+        return self._closed
+
+    @property
+    def queued(self) -> int:
+        """Messages that wait or are under way."""
+        with self._changed:
+            return len(self._queue) + sum(len(work.items) for work in self._lanes.values() if work is not None)
+
+    @property
+    def oldest_age(self) -> float:
+        """Seconds that the oldest queued message has waited."""
+        with self._changed:
+            return time.monotonic() - self._queue[0].created if self._queue else 0.0
+
+    @property
+    def spool_bytes(self) -> int:
+        """Bytes that wait on disk."""
+        return self._spool.bytes_waiting if self._spool is not None else 0
+
+    # Lanes
+
+    def _run(self) -> None:
+        lane = threading.current_thread()
+        try:
+            while True:
+                work = self._take(lane)
+                if work is None:
+                    return
+                try:
+                    self._perform(work)
+                except Exception as problem:  # noqa: BLE001 - the edge of a thread; it goes on with other work
+                    get_logger().exception("a batch failed with %s", type(problem).__name__)
+                    self._give_up(work, "internal error")
+                    self._settle(work)
+        finally:
+            # A lane that ends in the middle of its work gives it back.
+            with self._changed:
+                work = self._lanes.pop(lane, None)
+                if work is not None:
+                    self._return(work)
+                self._changed.notify_all()
+            http.close_idle()
+
+    def _take(self, lane: threading.Thread) -> Optional[Work]:
+        """The next work for a lane; None when it should end."""
+        idle_since = time.monotonic()
+        with self._changed:
+            self._lanes[lane] = None
+            while True:
+                now = time.monotonic()
+                if self._closed:
+                    return None
+                work = self._next_work(now)
+                if work is not None:
+                    self._lanes[lane] = work
+                    if not self._waiting and not self._retrying and self._is_ready(now):
+                        self._add_lane()
+                    return work
+                idle = EXTRA_IDLE_S if len(self._lanes) > 1 else IDLE_S
+                left = idle_since + idle - now
+                if left <= 0 and (len(self._lanes) > 1 or not (self._queue or self._pending_on_disk())):
+                    del self._lanes[lane]
+                    return None
+                self._waiting += 1
+                self._changed.wait(min(max(left, 0.01), self._seconds_to_work(now)))
+                self._waiting -= 1
+
+    def _next_work(self, now: float) -> Optional[Work]:
+        if self._pending_on_disk() and not self._draining and now >= self._drain_at:
+            assert self._spool is not None
+            batch = self._spool.first()
+            if batch is not None:
+                self._draining = True
+                return Work([], batch, from_spool=True)
+        return self._form() if self._is_ready(now) else None
+
+    def _seconds_to_work(self, now: float) -> float:
+        waits = [IDLE_S]
+        if self._queue and not self._is_ready(now):
+            waits.append(self._queue[0].created + self._options.linger_s - now)
+        if self._pending_on_disk() and not self._draining:
+            waits.append(self._drain_at - now)
+        return max(0.001, min(waits))
+
+    def _is_full(self) -> bool:
+        options = self._options
+        return len(self._queue) >= options.batch_messages or self._queued_bytes >= options.batch_bytes
+
+    def _is_ready(self, now: float) -> bool:
+        queue = self._queue
+        return bool(queue) and (
+            self._flushing > 0 or self._is_full() or now - queue[0].created >= self._options.linger_s
+        )
+
+    def _form(self) -> Optional[Work]:
+        """A batch from the head of the queue, up to the first message whose context is under way."""
+        queue, options = self._queue, self._options
+        items: list[Item] = []
+        size = 0
+        ending = queue[0].tail
+        while queue and len(items) < options.batch_messages:
+            item = queue[0]
+            if item.tail != ending or item.context in self._busy:
+                break
+            if items and size + len(item.raw) > options.batch_bytes:
+                break
+            items.append(queue.popleft())
+            size += len(item.raw) + 1
+        if not items:
+            return None
+        self._queued_bytes -= size - len(items)
+        self._busy.update(item.context for item in items if item.context is not None)
+        return Work(items, Batch([item.raw for item in items], ending, str(uuid.uuid4())))
+
+    def _return(self, work: Work) -> None:
+        """Put the work of a lane that died back to the head of the queue."""
+        if work.from_spool:
+            self._draining = False
+            return
+        self._busy.difference_update(item.context for item in work.items)
+        self._queue.extendleft(reversed(work.items))
+        self._queued_bytes += sum(len(item.raw) for item in work.items)
+
+    def _oldest(self) -> int:
+        firsts = [work.items[0].seq for work in self._lanes.values() if work is not None and work.items]
+        if self._queue:
+            firsts.append(self._queue[0].seq)
+        return min(firsts, default=self._next_seq)
+
+    def _ensure_lane(self) -> bool:
+        """Start a lane if none is alive, with the work of dead ones back in the queue; False when none can start."""
+        for lane in [lane for lane in self._lanes if not lane.is_alive() and lane.ident is not None]:
+            work = self._lanes.pop(lane)
+            if work is not None:
+                self._return(work)
+        return bool(self._lanes) or self._add_lane()
+
+    def _add_lane(self) -> bool:
+        if len(self._lanes) >= MAX_LANES:
+            return True
+        lane = threading.Thread(target=self._run, name="mona-sender", daemon=True)
+        self._lanes[lane] = None
+        try:
+            lane.start()
+        except RuntimeError:  # no thread can be started while the interpreter ends
+            del self._lanes[lane]
+            return False
+        if not self._exit_registered:
+            self._exit_registered = True
+            fork.drain_at_child_exit(self._at_child_exit)
+        return True
+
+    def _work_here(self, deadline: float) -> None:
+        """Do one work in the calling thread, which holds the lock."""
+        work = self._next_work(time.monotonic())
+        if work is None:
+            self._changed.wait(min(0.05, max(0.0, deadline - time.monotonic())))
+            return
+        here = threading.current_thread()
+        self._lanes[here] = work
+        self._changed.release()
+        try:
+            self._perform(work)
+        finally:
+            self._changed.acquire()
+            self._lanes.pop(here, None)
+
+    # Outcomes
+
+    def _perform(self, work: Work) -> None:
+        if work.from_spool:
+            self._drain(work)
+            return
+        if self._pending_on_disk() and self._to_disk(work):
+            self._settle(work)
+            return
+        outcome = self._endpoint.deliver(work.batch, self._patience(work), work.items[0].owner.stats)
+        if work.abandoned or (outcome.unavailable and self._to_disk(work)):
+            self._settle(work)
+            return
+        if outcome.unavailable or outcome.not_authenticated:
+            self._give_up(work, next(iter(outcome.reasons.values()), "not delivered"))
+        else:
+            self._account(work, outcome)
+        self._settle(work)
+
+    def _patience(self, work: Work) -> Patience:
+        options = self._options
+        deadline = self._give_up_at
+        if options.deadline_s is not None:
+            ends = work.items[0].created + options.deadline_s
+            deadline = ends if deadline is None else min(deadline, ends)
+        outlast = options.deadline_s is None and self._spool is None
+        return Patience(options.max_retries, deadline, self._sleep, outlast_outage=outlast)
+
+    def _sleep(self, seconds: float) -> bool:
+        with self._changed:
+            self._retrying += 1
+        try:
+            return not self._interrupted.wait(seconds)
+        finally:
+            with self._changed:
+                self._retrying -= 1
+
+    def _settle(self, work: Work) -> None:
+        with self._changed:
+            self._busy.difference_update(item.context for item in work.items)
+            lane = threading.current_thread()
+            if lane in self._lanes:
+                self._lanes[lane] = None
+            self._changed.notify_all()
+
+    def _account(self, work: Work, outcome: Outcome) -> None:
+        """Count and tell, owner by owner."""
+        unexplained = outcome.failed - len(outcome.reasons)
+        by_owner: dict[Owner, list[tuple[Item, Optional[str]]]] = {}
+        for place, item in enumerate(work.items):
+            by_owner.setdefault(item.owner, []).append((item, outcome.reasons.get(place)))
+        for owner, pairs in by_owner.items():
+            refused = [(item, reason) for item, reason in pairs if reason is not None]
+            failed = min(len(pairs), len(refused) + max(0, unexplained))
+            unexplained -= failed - len(refused)
+            if failed < len(pairs):
+                owner.stats.succeed(len(pairs) - failed)
+            if failed:
+                owner.stats.fail(failed, refused[0][1] or "" if refused else "refused by the server")
+            if self._options.deadline_s is None:
+                _tell(owner, refused)
+            for item, reason in pairs:
+                if item.done is not None:
+                    item.done(reason or ("refused by the server" if failed == len(pairs) else None))
+
+    def _give_up(self, work: Work, reason: str) -> None:
+        """Nobody took these messages and nothing keeps them."""
+        with self._changed:
+            self._lost += len(work.items)
+        owners: dict[Owner, list[tuple[Item, Optional[str]]]] = {}
+        for item in work.items:
+            owners.setdefault(item.owner, []).append((item, reason))
+            if item.done is not None:
+                item.done(reason)
+        for owner, pairs in owners.items():
+            if self._options.deadline_s is not None:
+                owner.stats.fail(len(pairs), reason)  # the caller hears of it
+            else:
+                owner.stats.lose(reason, len(pairs))
+                _tell(owner, pairs)
+
+    # Disk
+
+    def _pending_on_disk(self) -> bool:
+        return self._spool is not None and self._spool.pending
+
+    def _to_disk(self, work: Work) -> bool:
+        if self._spool is None or not self._spool.append(work.batch):
+            return False
+        for item in work.items:
+            item.owner.stats.add(spooled=1)
+        return True
+
+    def _drain(self, work: Work) -> None:
+        """Send the oldest batch on disk. One at a time and not too fast, so that a server that comes back is not
+        buried."""
+        assert self._spool is not None
+        outcome = self._endpoint.deliver(work.batch, Patience(0, None, self._sleep), self._owner.stats)
+        if outcome.unavailable or outcome.not_authenticated:
+            self._drain_failures += 1
+            pause = min(30.0, 0.2 * 2.0 ** min(self._drain_failures, 10))
+        else:
+            self._drain_failures, pause = 0, self._spool.pause_s
+            self._spool.remove_first()
+            self._owner.stats.succeed(outcome.total - outcome.failed)
+            if outcome.failed:
+                self._owner.stats.fail(outcome.failed, next(iter(outcome.reasons.values()), "refused"))
+                if self._owner.wants_messages:
+                    for place, reason in outcome.reasons.items():
+                        self._owner.report(reason, [message_of(work.batch.raws[place])])
+        with self._changed:
+            self._draining = False
+            self._drain_at = time.monotonic() + pause
+            self._lanes[threading.current_thread()] = None
+            self._changed.notify_all()
+
+
+def _tell(owner: Owner, pairs: Sequence[tuple[Item, Optional[str]]]) -> None:
+    by_reason: dict[str, list[Item]] = {}
+    for item, reason in pairs:
+        by_reason.setdefault(reason or "", []).append(item)
+    for reason, items in by_reason.items():
+        messages = [message_of(item.raw) for item in items] if owner.wants_messages else [{}] * len(items)
+        owner.report(reason, messages)
