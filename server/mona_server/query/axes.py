@@ -7,6 +7,7 @@ the same codes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -54,6 +55,9 @@ def plan_axis(
     name = column.field
     if column.kind not in ("numeric", "string", "boolean"):
         raise BadRequest(f"{name} is {column.kind} and cannot be segmented", hint="build a field from it and use that")
+    if request.boundaries:
+        edges = Buckets((-math.inf, *request.boundaries, math.inf))
+        return _bucket_plan(request, edges)
     chosen = segmentation_of(name, request.segmentation)
     if request.boundaries:
         chosen = Segmentation(name="bins", kind="boundaries", boundaries=request.boundaries)
@@ -100,6 +104,10 @@ def _bucket_axis(
         f"SELECT min({x}), max({x}) FROM {rows} WHERE {x} IS NOT NULL AND isfinite({x}) AND MONA_SIGN > 0", values
     )[0]
     buckets = Buckets(()) if low is None else chosen.buckets(low, high)
+    return _bucket_plan(request, buckets)
+
+
+def _bucket_plan(request: AxisRequest, buckets: Buckets) -> AxisPlan:
     conditions: tuple[Condition, ...] = (*buckets.conditions, Equals(None))
     remap = (*range(len(buckets)), len(buckets), -1)
     return AxisPlan(Axis(request.field, conditions, ordered=True), remap, buckets=buckets)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,20 @@ class Rows:
     frame_starts: Indexes
     """(K+1,): rows ``starts[k]`` to ``starts[k+1]`` are frame k."""
     order: Indexes | None = field(repr=False)
-    """Place in the answer of the engine → row here; None: the same order."""
+    """Row here → place in the answer of the engine; None: the same order."""
+
+    def with_residuals(self, effects: Mapping[int, Sequence[Floats]]) -> Rows:
+        """The same rows with ``deviation - Σ effects of the codes`` as further metrics."""
+        deviations, present = list(self.deviations), list(self.present)
+        for m, by_axis in effects.items():
+            left = self.deviations[m].copy()
+            for codes, effect in zip(self.codes, by_axis, strict=True):
+                if not isinstance(codes, Elements):
+                    left -= np.append(effect, 0.0)[codes]
+            there = self.present[m]
+            deviations.append(left if there is None else np.where(there, left, 0.0))
+            present.append(there)
+        return replace(self, deviations=tuple(deviations), present=tuple(present))
 
     def ask(
         self, facts: Facts, question: SourceQuestion, sql: str, segments: Iterable[Segment], bind: Binder
@@ -150,7 +163,7 @@ def _remap(plan: AxisPlan) -> Codes:
 def _metric_sql(facts: Facts, metric: str, bind: Binder) -> str:
     """The number of a metric, NaN where it has none; of other types only the presence counts, as 0."""
     column = facts.column(metric)
-    if column.numeric_like:
+    if column.numeric_like or column.kind == "timestamp":
         return f"coalesce(CAST({column.sql} AS DOUBLE), CAST('nan' AS DOUBLE))"
     missing = segment_sql(facts, Segment.of({metric: Equals(None)}), bind)
     return f"CASE WHEN {missing} THEN CAST('nan' AS DOUBLE) ELSE CAST(0 AS DOUBLE) END"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from mona_server.segment import Condition, Equals, Range, Segment
 
 Indexes = NDArray[np.int64]
 
-KEPT_BYTES = 600 * 2**20
+KEPT_BYTES = 400 * 2**20
 """The columns X of the product are kept between calls up to this size, else made anew for each frame and call."""
 
 
@@ -103,34 +103,20 @@ class FactSums:
             atom = atom64.astype(np.int32)
             bits = (words[pair % len(words)][:, None] >> np.arange(len(part))) & 1
             member = np.concatenate([member[pair // len(words)], bits.astype(bool)], axis=1)
-        sums = self._scatter(atom, len(member), None)
-        if spans is not None:
-            size, count, total, square = (np.stack([s[..., a:b].sum(-1) for a, b in spans], axis=-1) for s in sums)
-            sums = size, count, total, square
-        return AtomSums(np.ascontiguousarray(member), *sums)
+        return AtomSums(np.ascontiguousarray(member), *self._scatter(atom, len(member), None, spans))
 
     def residual(self, effects: Mapping[int, Sequence[Floats]]) -> FactSums:
-        """The same rows with residuals as further metrics."""
-        rows = self._rows
-        deviations, present = list(rows.deviations), list(rows.present)
-        for m, by_axis in effects.items():
-            left = rows.deviations[m].copy()
-            for codes, effect in zip(rows.codes, by_axis, strict=True):
-                if not isinstance(codes, Elements):
-                    left -= np.append(effect, 0.0)[codes]
-            there = rows.present[m]
-            deviations.append(left if there is None else np.where(there, left, 0.0))
-            present.append(there)
-        return FactSums(
-            self._facts, self._question, replace(rows, deviations=tuple(deviations), present=tuple(present))
-        )
+        """The same source with residuals as further metrics; see :class:`SumsSource`."""
+        self._kept.clear()  # two sets of columns at a time would not fit
+        return FactSums(self._facts, self._question, self._rows.with_residuals(effects))
 
     def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
         """Exact values over frames first..last-1, ascending."""
         bind = Binder()
         question, edges = self._question, self._question.edges_ms
         column = self._facts.column(metric)
-        value = f"CAST({column.sql} AS DOUBLE)" if column.numeric_like else "CAST(0 AS DOUBLE)"
+        number = column.numeric_like or column.kind == "timestamp"
+        value = f"CAST({column.sql} AS DOUBLE)" if number else "CAST(0 AS DOUBLE)"
         has_value = f"NOT {segment_sql(self._facts, Segment.of({metric: Equals(None)}), bind)}"
         where = row_filter(self._facts, (question.within, segment), question.excluded, bind)
         frames = frame_filter_sql(self._facts, question, bind)
@@ -191,38 +177,43 @@ class FactSums:
             self._kept[frame] = block
         return block
 
-    def _scatter(self, group: Codes, groups: int, origin: Indexes | None) -> tuple[Floats, Floats, Floats, Floats]:
+    def _scatter(
+        self, group: Codes, groups: int, origin: Indexes | None, spans: Sequence[tuple[int, int]] | None = None
+    ) -> tuple[Floats, Floats, Floats, Floats]:
         """Size (S, K) and count, total, square (M, S, K). ``group`` of each item, ``groups`` = in none of them.
 
-        ``origin`` is the row of each item, ascending; None: items are rows. The arrays are views whose frames are
-        contiguous.
+        ``origin`` is the row of each item, ascending; None: items are rows. K are the frames, or ``spans`` of them.
+        The arrays are views in which the groups of one frame are contiguous.
         """
-        from scipy.sparse import csc_array  # 143 MiB, needed by the search alone
-
-        out = np.zeros((self._width, self._frames, groups))
         starts = self._rows.frame_starts
         bounds = starts if origin is None else np.searchsorted(origin, starts)
+        wanted = spans if spans is not None else [(frame, frame + 1) for frame in range(self._frames)]
+        out = np.zeros((self._width, len(wanted), groups))
 
-        def add(frame: int) -> None:
-            low, high = int(bounds[frame]), int(bounds[frame + 1])
-            if low == high or not groups:
-                return
-            first, last = int(starts[frame]), int(starts[frame + 1])
-            block = self._block(frame, first, last)
-            target, sign = group[low:high], self._rows.sign
-            places: Indexes | slice = slice(first, last)
-            if origin is not None:
-                places = origin[low:high]
-                block = block[places - first]
-            weight = np.ones(high - low) if sign is None else sign[places]
-            matrix = csc_array((weight, target, np.arange(high - low + 1, dtype=np.int32)), (groups + 1, high - low))
-            out[:, frame, :] = np.asarray(matrix @ block)[:groups].T
+        def add(column: int) -> None:
+            for frame in range(*wanted[column]):
+                low, high = int(bounds[frame]), int(bounds[frame + 1])
+                if low < high and groups:
+                    out[:, column, :] += self._product(frame, group[low:high], groups, origin, low, high)
 
-        _in_threads(add, self._frames, self._facts.engine.threads)
-        size = out[0].T
-        count = np.stack([out[c.count] for c in self._columns]) if self._columns else np.zeros((0, *out.shape[1:]))
-        pick = [c.total for c in self._columns], [c.square for c in self._columns]
-        return size, *(a.transpose(0, 2, 1) for a in (count, out[pick[0]], out[pick[1]]))
+        _in_threads(add, len(wanted), self._facts.engine.threads)
+        pick = [c.count for c in self._columns], [c.total for c in self._columns], [c.square for c in self._columns]
+        count, total, square = (out[columns].transpose(0, 2, 1) for columns in pick)
+        return out[0].T, count, total, square
+
+    def _product(self, frame: int, group: Codes, groups: int, origin: Indexes | None, low: int, high: int) -> Floats:
+        """(width, groups): the sums of the items ``low`` to ``high``, all of one frame."""
+        from scipy.sparse import csc_array  # 143 MiB, needed by the search alone
+
+        first, last = int(self._rows.frame_starts[frame]), int(self._rows.frame_starts[frame + 1])
+        block, sign = self._block(frame, first, last), self._rows.sign
+        places: Indexes | slice = slice(first, last)
+        if origin is not None:
+            places = origin[low:high]
+            block = block[places - first]
+        weight = np.ones(high - low) if sign is None else sign[places]
+        matrix = csc_array((weight, group, np.arange(high - low + 1, dtype=np.int32)), (groups + 1, high - low))
+        return np.asarray(matrix @ block)[:groups].T
 
 
 def _layout(rows: Rows) -> tuple[list[_Columns], int]:

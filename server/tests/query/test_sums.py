@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mona_server.config.segmentations import Segmentation
-from mona_server.detect.source import AxisRequest, GroupSums, SourceQuestion
+from mona_server.detect.source import AxisRequest, Floats, GroupSums, SourceQuestion
 from mona_server.detect.table_source import Elements, TableSource, coded
 from mona_server.errors import BadRequest
 from mona_server.query.engines.duckdb import DuckEngine
@@ -104,6 +104,14 @@ def assert_same(mine: Any, his: Any, axes: tuple[int, ...], min_size: float = 1)
             np.testing.assert_allclose(left, right, rtol=1e-9, atol=1e-3)
 
 
+def effects(source: Any) -> list[Floats]:
+    """Some effect of each value, the same in both sources."""
+    return [
+        np.array([0.0 if axis.overlapping else len(str(c)) / 8 for c in axis.conditions], np.float64)
+        for axis in source.axes
+    ]
+
+
 AXES = (AxisRequest("city"), AxisRequest("vip"), AxisRequest("x"), AxisRequest("tags"))
 SEGMENTS = (
     Segment.parse({"city": [{"value": "Haifa"}]}),
@@ -134,6 +142,17 @@ def test_any_history_sums_to_what_is_true_now(
             for axes in itertools.combinations(range(4), depth):
                 assert_same(mine, his, axes)
         assert_same(mine, his, (0, 1), min_size=2)
+        rest, expected_rest = mine.residual({0: effects(mine)}), his.residual({0: effects(his)})
+        for axes in ((), (0,), (1, 3)):
+            left, right = rest.sums(axes), expected_rest.sums(axes)
+            # The offsets of both may differ, so compare what does not depend on them.
+            shift = (his.offsets[0] - mine.offsets[0]) * left.count[3]
+            np.testing.assert_allclose(left.total[3], right.total[3] + shift, rtol=1e-9, atol=1e-3)
+        spans = ((0, 2), (1, 4))
+        by_span, by_frame = mine.atoms(SEGMENTS, spans), mine.atoms(SEGMENTS)
+        for i, (a, b) in enumerate(spans):
+            np.testing.assert_array_equal(by_span.size[:, i], by_frame.size[:, a:b].sum(axis=1))
+            np.testing.assert_allclose(by_span.total[..., i], by_frame.total[..., a:b].sum(axis=-1), atol=1e-6)
         ours, theirs = mine.atoms(SEGMENTS), his.atoms(SEGMENTS)
         atoms = {tuple(m): size for m, size in zip(ours.member, ours.size, strict=True) if size.any()}
         expected = {tuple(m): size for m, size in zip(theirs.member, theirs.size, strict=True)}
@@ -227,6 +246,26 @@ def test_only_the_largest_values_are_searched(new_lab: Any) -> None:
     source = open_source(lab.facts(), question, lambda *_: two)
     assert source.axes[0].conditions == (Equals("a"), Equals("b"), Equals(None))
     assert source.sums((0,)).size[:, 0].tolist() == [3, 3]
+
+
+def test_given_boundaries_take_the_place_of_a_segmentation(new_lab: Any) -> None:
+    """They have open ends, so every number has a bucket."""
+    lab = new_lab(KINDS)
+    for i, x in enumerate([-9.0, 1.0, 2.0, 99.0, None]):
+        lab.put(str(i), 0, {"x": x})
+    source = open_source(lab.facts(), SourceQuestion((AxisRequest("x", boundaries=(0.0, 2.0)),), (), EDGES[:2]))
+    assert source.axes[0].conditions == (Range(None, 0), Range(0, 2), Range(2, None), Equals(None))
+    assert source.sums((0,)).size[:, 0].tolist() == [1, 1, 2, 1]
+
+
+def test_the_time_axis_may_be_a_metric(new_lab: Any) -> None:
+    """Its mean is the mean time, in milliseconds."""
+    lab = new_lab(KINDS)
+    lab.put("1", 1000, {})
+    lab.put("2", 3000, {})
+    source = open_source(lab.facts(), SourceQuestion((), ("MONA_TIMESTAMP",), EDGES[:2]))
+    sums = source.sums(())
+    assert source.offsets[0] + sums.total[0, 0, 0] / sums.count[0, 0, 0] == 2000
 
 
 def test_groups_and_lower_case_become_sets_of_values(new_lab: Any) -> None:
