@@ -8,7 +8,7 @@ import typer
 
 from mona_server import __version__
 from mona_server import settings as settings_module
-from mona_server.cli import data_commands, identity_commands
+from mona_server.cli import care_commands, data_commands, identity_commands
 from mona_server.cli import up as up_module
 from mona_server.cli.common import DEFAULT_DATA, DataDir
 
@@ -42,5 +42,9 @@ def up(
 
 
 app.command("import")(data_commands.import_files)
+app.command()(care_commands.doctor)
+app.command()(care_commands.verify)
+app.command()(care_commands.backup)
+app.command()(care_commands.restore)
 app.add_typer(identity_commands.token_app, name="token")
 app.add_typer(identity_commands.user_app, name="user")

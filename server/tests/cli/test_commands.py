@@ -101,3 +101,27 @@ def test_bad_arguments_of_import_end_with_code_2(tmp_path: Path) -> None:
     assert (
         "must be old=new" in mona("import", file, "--class", "L", "--map", "x", "--data", tmp_path / "d", code=2).stderr
     )
+
+
+def test_a_backup_restores_to_the_same(tmp_path: Path) -> None:
+    """Backup, restore and verify work from the command line, and refuse folders that hold something."""
+    file = tmp_path / "t.csv"
+    file.write_text("id,x\na,1\n")
+    data, copy, again = tmp_path / "data", tmp_path / "copy", tmp_path / "again"
+    mona("import", file, "--class", "LOAN", "--id-column", "id", "--data", data)
+    assert json.loads(mona("backup", copy, "--data", data, "--json").stdout)["files"] >= 3
+    assert "is not empty" in mona("backup", copy, "--data", data, code=1).stderr
+    mona("restore", copy, "--data", again)
+    with Store.open(again) as store:
+        assert len(store.inbox.read("default", 0)) == 1
+    assert "all is as it should be" in mona("verify", "--data", again).stdout
+    assert "is no backup" in mona("restore", data, "--data", tmp_path / "new", code=2).stderr
+
+
+def test_the_doctor_says_what_is_wrong(tmp_path: Path) -> None:
+    """Each reading has a number; in a place without data the command says so."""
+    with Store.open(tmp_path / "data"):
+        pass
+    readings = json.loads(mona("doctor", "--data", tmp_path / "data", "--json").stdout)
+    assert {"bytes_used", "lag_s", "bytes_waiting"} <= {reading["id"] for reading in readings}
+    assert "no data directory" in mona("doctor", "--data", tmp_path / "nothing", code=1).stderr
