@@ -1,0 +1,138 @@
+"""How surprising is a change? Pure functions over arrays of C candidates; no verse, no source.
+
+A candidate's change is a sum of deviations over the judged frames, ``x``, with variance ``D·(E_T + E_T²/E_R)``: D is its
+dispersion per unit of exposure (a context, mostly), E_T and E_R the exposure in the judged and in the reference frames.
+
+- **Frames, not rows.** D is measured between frames, so what moves all rows of a day together counts once.
+- **Pooling.** One segment's D from a few weeks is noise itself. :func:`pooled_dispersion` shrinks it towards what its
+  rows alone would give times a factor that depends on size and is learnt from all candidates (empirical Bayes).
+- **Many tests.** :func:`tail_score` is ``-log p + log prior``; priors sum to one over all candidates, so accepting
+  scores above ``-log α`` keeps the chance of any false one below α (weighted Bonferroni).
+- **Heavy tails, dependence.** The same statistic over placebo windows of the reference frames has the same tails and
+  the same dependence between candidates; :func:`calibrate` raises the limit to what their maxima ask for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mona_server.detect.source import Floats
+
+EULER = 0.5772156649015329
+
+
+def log_two_sided(z: Floats) -> Floats:
+    """log of the two-sided normal p of z, accurate far out."""
+    from scipy.special import log_ndtr
+
+    return np.asarray(np.minimum(np.log(2.0) + log_ndtr(-np.abs(z)), 0.0), np.float64)
+
+
+def tail_score(z: Floats, log_prior: Floats) -> Floats:
+    """``-log p + log prior``: evidence beyond what the search for it costs."""
+    return log_prior - log_two_sided(z)
+
+
+def depth_prior(depth: NDArray[np.intp]) -> Floats:
+    """(C,) log prior: each number of conditions has the same mass, shared evenly by its candidates.
+
+    So a segment with one condition, of which there are few, needs less evidence than one of thousands with three.
+
+    >>> np.exp(depth_prior(np.array([1, 2, 2, 2, 2]))).tolist()
+    [0.5, 0.125, 0.125, 0.125, 0.125]
+    """
+    if not len(depth):
+        return np.zeros(0)
+    there, place, counts = np.unique(depth, return_inverse=True, return_counts=True)
+    return np.asarray(-np.log(len(there) * counts[place]), np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Dispersion:
+    """(C,) pooled dispersion, and how much weight a candidate's own frames got (0 = none, 1 = all)."""
+
+    value: Floats
+    own_weight: float
+
+
+def pooled_dispersion(
+    between: Floats, rows: Floats, size: Floats, halves: tuple[Floats, Floats], weekly: Floats | None, dof: float
+) -> Dispersion:
+    """Dispersion per unit of exposure, shrunk over candidates.
+
+    ``between`` (C,) is each candidate's own estimate between frames, with ``dof`` degrees of freedom; ``rows`` what
+    independent rows would give; ``size`` contexts; ``halves`` the own estimate from every other cycle, which shows
+    how noisy it is; ``weekly`` the estimate between cycles, where there are enough.
+
+    log(between/rows) = f(log size) + own part; f is a parabola fitted over all candidates; own parts keep the share
+    ``1 - sampling variance / variance`` (empirical Bayes). The ratio of weekly to daily dispersion, which is above one
+    where days of a week move together, is shrunk alike and counts where above one.
+    """
+    floor = 1e-12 * max(float(rows.max(initial=0.0)), 1e-300)
+    log_ratio = np.log(np.maximum(between, floor)) - np.log(np.maximum(rows, floor))
+    usable = (rows > floor) & (between > floor)
+    if int(usable.sum()) < 20 or dof < 3:
+        # Too few candidates or frames to learn from: the larger of the two, never below the rows'.
+        return Dispersion(np.maximum(np.maximum(between, rows), floor), 1.0)
+    design = np.vander(np.log(np.maximum(size, 1.0)), 3)
+    # Orders of magnitude apart, the powers of log size are nearly collinear: scale them for the fit.
+    scale = np.abs(design[usable]).max(axis=0)
+    fit = design / scale @ np.linalg.lstsq(design[usable] / scale, log_ratio[usable], rcond=None)[0]
+    first, second = (np.log(np.maximum(h[usable], floor)) for h in halves)
+    sampling = float(np.var(first - second)) / 4
+    spread = float(np.var((log_ratio - fit)[usable]))
+    own = float(np.clip(1 - sampling / spread, 0.0, 1.0)) if spread > 0 else 0.0
+    shrunk = fit + own * np.where(usable, log_ratio - fit, 0.0)
+    if weekly is not None:
+        log_weekly = np.log(np.maximum(weekly, floor)) - np.log(np.maximum(between, floor))
+        shrunk = shrunk + np.maximum(_shrink(log_weekly, usable, dof), 0.0)
+    return Dispersion(np.maximum(rows, floor) * np.exp(shrunk), own)
+
+
+def _shrink(log_ratio: Floats, usable: NDArray[np.bool_], dof: float) -> Floats:
+    """Ratios of two dispersions towards their median; the sampling variance of log F is about 2/dof1 + 2/dof2."""
+    weeks = max((dof + 7) / 7 - 1, 1.0)
+    sampling, spread = 2 / weeks + 2 / dof, float(np.var(log_ratio[usable]))
+    middle = float(np.median(log_ratio[usable]))
+    own = float(np.clip(1 - sampling / spread, 0.0, 1.0)) if spread > 0 else 0.0
+    return np.asarray(middle + own * np.where(usable, log_ratio - middle, 0.0), np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """From scores to adjusted p: the larger of the Bonferroni bound and the tail of placebo maxima."""
+
+    location: float
+    scale: float
+    placebos: int
+
+    def adjusted_p(self, score: Floats) -> Floats:
+        """Chance that the best of all candidates scores this high when nothing happened."""
+        bound = np.exp(-np.maximum(score, 0.0))
+        if not self.placebos:
+            return np.asarray(bound, np.float64)
+        gumbel = -np.expm1(-np.exp(-(score - self.location) / self.scale))
+        return np.asarray(np.maximum(bound, gumbel), np.float64)
+
+    def limit(self, rate: float) -> float:
+        """The score from which the adjusted p is at most ``rate``."""
+        bound = -np.log(rate)
+        if not self.placebos:
+            return float(bound)
+        return float(max(bound, self.location - self.scale * np.log(-np.log1p(-rate))))
+
+
+def calibrate(maxima: Floats) -> Calibration:
+    """Gumbel law of the best score of a window, fitted by moments to those of placebo windows.
+
+    If scores were exact, the best of many would follow a Gumbel law with scale 1; heavier tails only widen it, so the
+    scale is at least 1. Fewer than four placebos tell nothing, then the Bonferroni bound stands alone.
+    """
+    found = maxima[np.isfinite(maxima)]
+    if len(found) < 4:
+        return Calibration(0.0, 1.0, 0)
+    scale = max(float(found.std(ddof=1)) * np.sqrt(6) / np.pi, 1.0)
+    return Calibration(float(found.mean()) - EULER * scale, scale, len(found))
