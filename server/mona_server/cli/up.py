@@ -1,8 +1,8 @@
 """``mona up``: the processes of one server, started, watched and stopped together.
 
 The supervisor does no work of its own. Each part is the same program in another process; a part that ends is
-started again after a pause that doubles up to 10 s. Parts notice the end of the supervisor, even by SIGKILL, by
-the end of a pipe, so that nothing is left behind.
+started again after a pause that doubles up to 10 s. Parts notice the end of the supervisor, even by SIGKILL, so that
+nothing is left behind.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import IO
 
 from mona_server import logs
-from mona_server import settings as settings_module
-from mona_server.errors import BadRequest, Conflict, Unavailable
+from mona_server.errors import BadRequest, Conflict, MonaError, Unavailable
 from mona_server.settings import Settings
 
 PARTS = {
@@ -36,6 +36,8 @@ PARTS = {
 }
 """Name → module whose ``serve(settings, stop)`` is the whole life of the part."""
 
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["mona_server.cli.preload"])
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _CALM_S = 0.2, 10.0, 30.0
 _STOP_TIMEOUT_S = 15.0
 
@@ -80,7 +82,7 @@ class _Part:
 
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: ForkServerProcess | None = None
         self.started = 0.0
         self.restarts = 0
         self._settings = settings
@@ -88,24 +90,21 @@ class _Part:
         self._due = 0.0
 
     def start(self) -> None:
-        server = self._settings.server
-        self.process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", "mona_server.cli.part", self.name, str(self._settings.data_dir),
-             "--host", server.host, "--port", str(server.port)],
-            stdin=subprocess.PIPE,
-        )  # fmt: skip
+        # Parts are forked from one small server that has the common libraries loaded: they share that memory.
+        self.process = _CONTEXT.Process(target=serve_part, args=(self.name, PARTS[self.name], self._settings))
+        self.process.start()
         self.started = time.monotonic()
 
     def watch(self, now: float) -> None:
         """Start the process again if it has ended and its pause is over."""
         if self.process is not None:
-            code = self.process.poll()
+            code = self.process.exitcode
             if code is None:
                 return
             if now - self.started > _CALM_S:
                 self._pause_s = _FIRST_PAUSE_S
             print(f"mona: part {self.name} ended with code {code}; again in {self._pause_s:.1f} s", file=sys.stderr)
-            self._close_pipe()
+            self.process.close()
             self.process, self._due = None, now + self._pause_s
             self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
             self.restarts += 1
@@ -113,23 +112,18 @@ class _Part:
             self.start()
 
     def terminate(self) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None:
             self.process.terminate()
 
     def wait(self, deadline: float) -> None:
         if self.process is None:
             return
-        try:
-            self.process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
+        self.process.join(max(0.0, deadline - time.monotonic()))
+        if self.process.exitcode is None:
             self.process.kill()
-            self.process.wait()
-        self._close_pipe()
-
-    def _close_pipe(self) -> None:
-        if self.process is not None and self.process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self.process.stdin.close()
+            self.process.join()
+        self.process.close()
+        self.process = None
 
 
 class Supervisor:
@@ -217,20 +211,23 @@ def serve(settings: Settings, parts: Sequence[str] = tuple(PARTS)) -> None:
         lock.close()
 
 
-def serve_part(name: str, data_dir: Path, *, host: str, port: int) -> None:
-    """The life of one part: what the supervisor starts in a process of its own."""
-    settings = settings_module.load(data_dir, server={"host": host, "port": port})
+def serve_part(name: str, module: str, settings: Settings) -> None:
+    """The life of one part, in a process of its own."""
     logs.configure(name)
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     threading.Thread(target=_stop_with_parent, args=(stop,), daemon=True).start()
-    importlib.import_module(PARTS[name]).serve(settings, stop)
+    try:
+        importlib.import_module(module).serve(settings, stop)
+    except MonaError as error:
+        print(f"mona {name}: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _stop_with_parent(stop: threading.Event) -> None:
-    """The supervisor holds the other end of standard input; its end, of whatever kind, ends it."""
-    with contextlib.suppress(OSError, ValueError):
-        while os.read(0, 1024):
-            pass
-    stop.set()
+    """The end of the supervisor, of whatever kind, ends its parts."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        stop.set()

@@ -38,12 +38,8 @@ def eventually(true: Callable[[], bool], *, timeout_s: float = 20) -> None:
 @pytest.fixture
 def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """One part of the test's own, importable by the child processes."""
-    (tmp_path / "lib").mkdir()
-    (tmp_path / "lib" / "some_part.py").write_text(PART)
-    (tmp_path / "lib" / "sitecustomize.py").write_text(
-        "import mona_server.cli.up as up\nup.PARTS.clear()\nup.PARTS['one'] = 'some_part'\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "lib"))
+    (tmp_path / "some_part.py").write_text(PART)
+    monkeypatch.syspath_prepend(tmp_path)
     chosen = {"one": "some_part"}
     monkeypatch.setattr(up, "PARTS", chosen)
     return chosen
@@ -68,7 +64,9 @@ def test_parts_end_when_the_supervisor_is_killed(tmp_path: Path, parts: dict[str
     """SIGKILL of the supervisor leaves no part running."""
     data = tmp_path / "data"
     code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
         "from mona_server import settings; from mona_server.cli import up; from pathlib import Path; "
+        "up.PARTS['one'] = 'some_part'; "
         f"up.serve(settings.load(Path({str(data)!r}), environ={{}}), ('one',))"
     )
     supervisor = subprocess.Popen([sys.executable, "-c", code])
