@@ -120,7 +120,7 @@ def error_answer(connection: HTTPConnection, error: MonaError, *, method: str) -
         case "identity":
             return JSON({"errors": [text]}, error.status, headers)
         case "service" if not is_protocol_2(connection):
-            return _legacy(path, error, text, headers)
+            return _legacy(path, error, text, headers, connection.app.state.edge.settings.auth.legacy_generation)
         case "sending":
             body: dict[str, Any] = {"topLevelError": text, "request_id": request_id}
             return JSON(body, error.status, headers)
@@ -143,10 +143,13 @@ def issues_of(error: MonaError) -> list[dict[str, Any]]:
     return [issue.to_json() for issue in getattr(error, "issues", ())]
 
 
-def _legacy(path: str, error: MonaError, text: str, headers: dict[str, str]) -> Response:
+def _legacy(path: str, error: MonaError, text: str, headers: dict[str, str], generation: str) -> Response:
     if error.status in _LEGACY_TEXT_STATUS:
         return PlainTextResponse(text, error.status, headers)
     body: dict[str, Any] = {"success": False, "data": None, "error_message": text}
+    if path == "/upload_config" and generation == "0.0.11":
+        # That client takes a 4xx with an id for a clean refusal; newer ones crash on it. A site chooses by setting.
+        return JSON({**body, "response_data": {"new_config_id": ""}}, 400, headers)
     issues = issues_of(error)
     if path == "/validate_config":
         body["response_data"] = {"issues": issues or [_issue(text)]}

@@ -19,7 +19,8 @@ from mona_server.api.edge import Clock, open_edge, system_clock
 from mona_server.api.middleware import BoundedBodies, Surround
 from mona_server.api.shapes import FAILURES
 from mona_server.api.v1 import admin, classes, config, events, jobs, meta, session, views
-from mona_server.errors import MonaError
+from mona_server.errors import BadRequest, MonaError
+from mona_server.segment import SegmentError
 from mona_server.settings import Settings
 
 log = structlog.get_logger("mona.http")
@@ -54,6 +55,7 @@ def create_app(settings: Settings, store: Any, *, clock: Clock = system_clock) -
     for router in V1_ROUTERS:
         app.include_router(router, prefix="/api/v1", responses=FAILURES)
     app.add_exception_handler(MonaError, _known)
+    app.add_exception_handler(SegmentError, _bad_segment)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _framework)
     app.add_exception_handler(Gone, _gone)
@@ -65,6 +67,10 @@ async def _known(request: Request, error: Exception) -> Response:
     if error.status >= 500:
         log.error("request failed", path=request.url.path, error=type(error).__name__, reason=error.message)
     return error_answer(request, error, method=request.method)
+
+
+async def _bad_segment(request: Request, error: Exception) -> Response:
+    return error_answer(request, BadRequest(f"segment: {error}"), method=request.method)
 
 
 async def _malformed(request: Request, error: Exception) -> Response:

@@ -11,6 +11,7 @@ from mona_server.api.edge import Edge
 from mona_server.api.identity import audit
 from mona_server.api.identity.roles import Permission
 from mona_server.config import revisions
+from mona_server.config.openai import template
 from mona_server.errors import BadRequest, Forbidden
 
 
@@ -81,6 +82,25 @@ def restore(edge: Edge, caller: Caller, revision_id: str, *, base_config_id: str
     _note(edge, caller, "config.restore", saved, revision_id)
     backfills.after_upload(edge, caller, saved)
     return saved
+
+
+def create_openai_class(edge: Edge, caller: Caller, name: str, api_type: Any) -> dict[str, Any]:
+    """Make sure that a class for calls of a language model exists; never overwrites one. Raises :class:`BadRequest`."""
+    made = template(api_type)
+    active = revisions.active(edge.meta, caller.tenant)
+    if active is not None and name in active.raw:
+        return {"context_class": name, "created": False, "config_id": active.id}
+    saved = save(
+        edge,
+        caller,
+        made,
+        author=caller.author,
+        commit_message=f"Create {name} for {api_type}",
+        context_class=name,
+        # Another upload in between may hold the class; it would be lost without this.
+        base_config_id=active.id if active is not None else None,
+    )
+    return {"context_class": name, "created": True, "config_id": saved.revision.id}
 
 
 def history(edge: Edge, caller: Caller, *, limit: int, before: int | None = None) -> list[dict[str, Any]]:

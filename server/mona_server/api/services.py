@@ -7,14 +7,16 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from mona_server.api import configs
+from mona_server.api import configs, samples
 from mona_server.api.caller import Caller
 from mona_server.api.edge import edge_of
 from mona_server.api.identity.roles import Permission
 from mona_server.api.service_answers import data, top
 from mona_server.api.shapes import ConfigReader, ConfigWriter, Sender
 from mona_server.api.wire_names import Ask, text, whole_number
-from mona_server.config import sampling
+from mona_server.config import Parsed, parse, sampling
+from mona_server.config.preview import MOST_PREVIEWED
+from mona_server.config.revisions import parse_for_class
 from mona_server.errors import BadRequest
 
 router = APIRouter(tags=["services"])
@@ -52,6 +54,45 @@ def get_config_history(request: Request, caller: ConfigReader, ask: Ask) -> Resp
     return top(request, {"msg": msg, "configs": found})
 
 
+@router.post("/get_new_config_fields")
+def get_new_config_fields(request: Request, caller: ConfigReader) -> Response:
+    """The configuration with a new field for each variable that nobody reads yet."""
+    return data(request, samples.suggest_from_data(edge_of(request), caller))
+
+
+@router.post("/suggest_new_config")
+def suggest_new_config(request: Request, caller: ConfigReader, ask: Ask) -> Response:
+    """The same from messages that come with the request."""
+    messages = configs.unwrap_events(ask.get("events"))
+    return data(request, samples.suggest_from_messages(edge_of(request), caller, messages))
+
+
+@router.post("/validate_config")
+def validate_config(request: Request, caller: ConfigReader, ask: Ask) -> Response:
+    """Judge a configuration without storing it, and build its fields for some contexts."""
+    parsed = parse(ask.get("config"), user_id=caller.tenant, lenient=ask.get("lenient") is True).or_raise()
+    built = samples.build(edge_of(request), caller, parsed.classes, *_chosen(ask))
+    return data(request, {"field_building_results": built, **_warnings(parsed)})
+
+
+@router.post("/validate_config_per_context_class")
+def validate_config_per_context_class(request: Request, caller: ConfigReader, ask: Ask) -> Response:
+    """The same for one context class."""
+    name = text(ask, "context_class")
+    parsed = parse_for_class(
+        ask.get("config"), name, user_id=caller.tenant, lenient=ask.get("lenient") is True
+    ).or_raise()
+    built = samples.build(edge_of(request), caller, parsed.classes, *_chosen(ask))
+    return top(request, {"field_building_results": built.get(name, []), **_warnings(parsed)})
+
+
+@router.post("/create_openai_context_class")
+def create_openai_context_class(request: Request, caller: ConfigWriter, ask: Ask) -> Response:
+    """Make sure that a class for calls of a language model exists; one that exists stays as it is."""
+    name = text(ask, "context_class")
+    return data(request, configs.create_openai_class(edge_of(request), caller, name, ask.get("openai_api_type")))
+
+
 @router.post("/get_sampling_factors")
 def get_sampling_factors(request: Request, caller: Sender, ask: Ask) -> Response:
     """Which share of its contexts a client should send."""
@@ -72,6 +113,19 @@ def create_sampling_factor(request: Request, caller: ConfigWriter, ask: Ask) -> 
         ask.get("context_class"),
     )
     return data(request, True)
+
+
+def _chosen(ask: dict[str, Any]) -> tuple[list[str] | None, int]:
+    """(context ids or None, how many of the latest)."""
+    ids = ask.get("list_of_context_ids")
+    if ids is not None and (not isinstance(ids, list) or not all(isinstance(one, str) for one in ids)):
+        raise BadRequest("list_of_context_ids must be a list of texts")
+    return ids[:MOST_PREVIEWED] if ids else None, whole_number(ask, "latest_amount", default=10, most=MOST_PREVIEWED)
+
+
+def _warnings(parsed: Parsed) -> dict[str, Any]:
+    """Under a name of its own: the public SDK takes any ``issues`` for a failure."""
+    return {"warnings": [issue.to_json() for issue in parsed.warnings]} if parsed.warnings else {}
 
 
 def _upload(caller: Caller, ask: dict[str, Any]) -> dict[str, Any]:

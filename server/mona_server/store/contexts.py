@@ -119,3 +119,21 @@ def message_history(
         StoredMessage(number, index, arrival_ms, export_ms, action, json.loads(text))
         for number, index, arrival_ms, export_ms, action, text in sorted(found, key=lambda row: row[:2])
     ]
+
+
+def latest_contexts(store: Store, tenant: str, context_class: str, limit: int) -> list[tuple[str, dict[str, Any], int]]:
+    """(context id, merged variables, context time in Unix ms) of the contexts that were created last, newest first.
+
+    Looks at the last million documents of all classes, so that a rare class costs no full scan.
+    """
+    with store.state.reading() as connection:
+        class_id = catalog.find_class(connection, tenant, context_class)
+        if class_id is None:
+            return []
+        rows = connection.execute(
+            "SELECT context_id, time_ms, variables FROM documents"
+            " WHERE class_id = ? AND document_id > (SELECT max(document_id) - 1000000 FROM documents)"
+            " ORDER BY document_id DESC LIMIT ?",
+            (class_id, limit),
+        ).fetchall()
+    return [(context_id, msgspec.json.decode(variables), time_ms) for context_id, time_ms, variables in rows]

@@ -122,21 +122,6 @@ sampling_factors = Table(
     Column("factor", JSON, nullable=False, comment="number 0..1"),
 )
 
-events = Table(
-    "events",
-    metadata,
-    Column("id", String(64), primary_key=True),
-    Column("tenant", String(128), nullable=False),
-    Column("time_ms", BigInteger, nullable=False),
-    Column("end_ms", BigInteger, nullable=True),
-    Column("title", Text, nullable=False),
-    Column("kind", String(32), nullable=False),
-    Column("context_class", String(128), nullable=True),
-    Column("segment", JSON, nullable=False),
-    Column("url", Text, nullable=True),
-    Index("events_by_time", "tenant", "time_ms"),
-)
-
 views = Table(
     "views",
     metadata,

@@ -18,6 +18,9 @@ from mona_server import settings as settings_module
 from mona_server.api.app import create_app
 from mona_server.api.edge import Edge
 from mona_server.api.identity import tokens
+from mona_server.ingest.builders import ConfiguredBuilders
+from mona_server.ingest.fold import Folder
+from mona_server.ingest.fold_process import worker
 from mona_server.store import Store
 from mona_server.store.meta import open_meta
 
@@ -91,6 +94,30 @@ class Api:
             access = self.edge.access.issue(token, now_ms=self.now_ms)["accessToken"]
             self.headers[key] = {"Authorization": f"Bearer {access}"}
         return self.headers[key]
+
+    def send(self, context_class: str, rows: list[dict[str, Any]], *, tenant: str = "default") -> None:
+        """Send and fold contexts. A row may hold ``id`` and ``at`` (Unix seconds) besides its values."""
+        messages = [
+            {
+                "arcClass": context_class,
+                "contextId": row.get("id"),
+                "exportTimestamp": row.get("at"),
+                "message": {key: value for key, value in row.items() if key not in ("id", "at")},
+            }
+            for row in rows
+        ]
+        answer = self.post("/export", {"messages": messages}, token=self.token(tenant=tenant))
+        assert answer.status_code == 200, answer.text
+        self.work()
+
+    def work(self) -> None:
+        """Fold what was sent and do the jobs of the fold."""
+        folder = Folder(self.store, ConfiguredBuilders(self.store.meta))
+        while folder.step(self.now_ms):
+            pass
+        jobs = worker(folder, self.clock)
+        while jobs.step():
+            pass
 
     def post(
         self, path: str, body: Any = None, *, token: dict[str, str] | None = None, **headers: str

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from mona_server.api import configs
+from mona_server.api import configs, samples
 from mona_server.api.answers import JSON
 from mona_server.api.edge import edge_of
 from mona_server.api.identity.roles import Permission
@@ -52,6 +52,13 @@ class Check(Input):
     config: GivenConfig
     context_class: str | None = None
     lenient: bool = False
+
+
+class Suggest(Input):
+    """From what the suggestion is made."""
+
+    events: list[dict[str, Any]] | None = Field(None, description="Messages; null = the latest stored contexts.")
+    verses: bool = Field(False, description="Also a first stanza for classes that have none.")
 
 
 class Restore(Input):
@@ -134,6 +141,15 @@ def validate(caller: ConfigReader, check: Check) -> Response:
             check.config, check.context_class, user_id=caller.tenant, lenient=check.lenient
         )
     return JSON({"valid": not parsed.errors, "issues": [issue.to_json() for issue in parsed.issues]})
+
+
+@router.post("/config/suggest")
+def suggest(request: Request, caller: ConfigReader, ask: Suggest) -> Response:
+    """The configuration with new fields, from stored data or from given messages. Nothing is stored."""
+    edge = edge_of(request)
+    if ask.events is None:
+        return JSON(samples.suggest_from_data(edge, caller, verses=ask.verses))
+    return JSON(samples.suggest_from_messages(edge, caller, configs.unwrap_events(ask.events), verses=ask.verses))
 
 
 @router.post("/config/restore", status_code=201)

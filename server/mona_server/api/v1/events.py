@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -11,6 +12,7 @@ from starlette.responses import Response
 
 from mona_server.api.answers import JSON
 from mona_server.api.caller import Caller
+from mona_server.api.configs import require_everywhere
 from mona_server.api.edge import edge_of
 from mona_server.api.identity import audit
 from mona_server.api.identity.hashing import new_id
@@ -18,7 +20,7 @@ from mona_server.api.identity.roles import Permission
 from mona_server.api.shapes import DataManager, Input, InsightReader, Limit, page
 from mona_server.errors import BadRequest, NotFound
 from mona_server.segment import Segment, SegmentError
-from mona_server.store.tables_identity import events
+from mona_server.store.tables_insights import markers
 
 router = APIRouter(tags=["events"])
 
@@ -39,19 +41,20 @@ class NewEvent(Input):
 def add_event(request: Request, caller: DataManager, new: NewEvent) -> Response:
     """Add a marker."""
     edge = edge_of(request)
-    caller.require(Permission.DATA_MANAGE, new.contextClass)
+    if new.contextClass is None:
+        require_everywhere(caller, Permission.DATA_MANAGE)
     if new.end is not None and new.end < new.time:
         raise BadRequest("end: before time")
     try:
-        segment = Segment.parse(new.segment).to_json()
+        segment = Segment.parse(new.segment).text
     except SegmentError as error:
         raise BadRequest(f"segment: {error}") from None
     event_id = new_id("ev")
     row = {
         "id": event_id,
         "tenant": caller.tenant,
-        "time_ms": round(new.time * 1000),
-        "end_ms": None if new.end is None else round(new.end * 1000),
+        "time_s": new.time,
+        "end_s": new.end,
         "title": new.title,
         "kind": new.kind,
         "context_class": new.contextClass,
@@ -59,7 +62,7 @@ def add_event(request: Request, caller: DataManager, new: NewEvent) -> Response:
         "url": new.url,
     }
     with edge.meta.begin() as db:
-        db.execute(insert(events).values(**row))
+        db.execute(insert(markers).values(**row))
         audit.note(db, caller.actor, "event.create", event_id, now_ms=edge.clock(), after={"title": new.title})
     return JSON(_shown(row), 201)
 
@@ -75,13 +78,13 @@ def list_events(
     format: Annotated[Literal["json", "annotations"], Query(description="`annotations` as Grafana reads.")] = "json",  # noqa: A002
 ) -> Response:
     """Markers, newest first."""
-    query = select(events).where(events.c.tenant == caller.tenant).order_by(events.c.time_ms.desc()).limit(limit)
+    query = select(markers).where(markers.c.tenant == caller.tenant).order_by(markers.c.time_s.desc()).limit(limit)
     if from_ is not None:
-        query = query.where(or_(events.c.time_ms >= from_ * 1000, events.c.end_ms >= from_ * 1000))
+        query = query.where(or_(markers.c.time_s >= from_, markers.c.end_s >= from_))
     if to is not None:
-        query = query.where(events.c.time_ms < to * 1000)
+        query = query.where(markers.c.time_s < to)
     if context_class is not None:
-        query = query.where(or_(events.c.context_class == context_class, events.c.context_class.is_(None)))
+        query = query.where(or_(markers.c.context_class == context_class, markers.c.context_class.is_(None)))
     with edge_of(request).meta.connect() as db:
         rows = [dict(row) for row in db.execute(query).mappings()]
     found = [_shown(row) for row in rows if _may_see(caller, row["context_class"])]
@@ -94,13 +97,13 @@ def list_events(
 def remove_event(request: Request, caller: DataManager, event_id: str) -> Response:
     """Remove a marker."""
     edge = edge_of(request)
-    mine = (events.c.tenant == caller.tenant) & (events.c.id == event_id)
+    mine = (markers.c.tenant == caller.tenant) & (markers.c.id == event_id)
     with edge.meta.begin() as db:
-        row = db.execute(select(events.c.context_class).where(mine)).first()
+        row = db.execute(select(markers.c.context_class).where(mine)).first()
         if row is None:
             raise NotFound(f"no such event: {event_id}")
         caller.require(Permission.DATA_MANAGE, row.context_class)
-        db.execute(delete(events).where(mine))
+        db.execute(delete(markers).where(mine))
         audit.note(db, caller.actor, "event.remove", event_id, now_ms=edge.clock())
     return Response(status_code=204)
 
@@ -122,11 +125,11 @@ def _annotation(event: dict[str, Any]) -> dict[str, Any]:
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": row["id"],
-        "time": row["time_ms"] / 1000,
-        "end": None if row["end_ms"] is None else row["end_ms"] / 1000,
+        "time": row["time_s"],
+        "end": row["end_s"],
         "title": row["title"],
         "kind": row["kind"],
         "contextClass": row["context_class"],
-        "segment": row["segment"],
+        "segment": json.loads(row["segment"]),
         "url": row["url"],
     }

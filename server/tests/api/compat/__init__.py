@@ -1,0 +1,1 @@
+"""The unmodified public clients against this server, from the outside only."""
