@@ -1,0 +1,80 @@
+"""The data of one context class for a run: one snapshot, opened once, asked many times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mona_server.config.model import ContextClass
+from mona_server.config.segmentations import Segmentation
+from mona_server.detect.source import SourceQuestion, SumsSource
+from mona_server.errors import NotFound
+from mona_server.query.engines.duckdb import DuckEngine
+from mona_server.query.facts import Facts
+from mona_server.query.sums import open_source
+from mona_server.segment import Segment
+from mona_server.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ClassData:
+    """What the search and the explanations read. ``look`` opens a question."""
+
+    facts: Facts = field(repr=False)
+    context_class: ContextClass = field(repr=False)
+    revision: int
+    """The newest revision of the data that counts."""
+
+    @classmethod
+    def open(
+        cls, store: Store, engine: DuckEngine, tenant: str, context_class: ContextClass, as_of: int | None = None
+    ) -> ClassData | None:
+        """The class as it is now, or was at ``as_of`` (Unix ms); None where it has no data."""
+        try:
+            snapshot = store.snapshot(tenant, context_class.name, as_of)
+        except NotFound:
+            return None
+        types = {name: str(one.type) for name, one in context_class.saved_fields.items()}
+        return cls(Facts.of(snapshot, engine, types), context_class, snapshot.revision)
+
+    def look(self, question: SourceQuestion) -> SumsSource:
+        """Sums for a question."""
+        return open_source(self.facts, question, self._segmentation)
+
+    def start_ms(self, axis: str = "MONA_TIMESTAMP") -> int | None:
+        """Time of the first context on a time axis, Unix ms; None where there is none."""
+        relation = self.facts.relation(axis=axis)
+        ((first,),) = self.facts.rows(
+            f"SELECT min(t) FROM (SELECT MONA_AXIS AS t FROM {relation} GROUP BY 1 HAVING sum(MONA_SIGN) > 0)"
+        )
+        return None if first is None else int(first)
+
+    def contexts(self, question: SourceQuestion, edges_ms: tuple[int, ...]) -> NDArray[np.float64]:
+        """(K,): contexts of a question's population between other edges, whatever its metrics and axes."""
+        bare = replace(question, axes=(), metrics=(), edges_ms=edges_ms, frame_filters=())
+        return np.asarray(self.look(bare).sums(()).size[0], dtype=np.float64)
+
+    def related_fields(self, chosen: tuple[str, ...], avoided: tuple[str, ...]) -> tuple[str, ...]:
+        """Fields that may explain something: the chosen ones, or all numeric and boolean ones."""
+        fields: Mapping[str, object] = self.context_class.saved_fields
+        numeric = [name for name, one in self.context_class.saved_fields.items() if one.numeric_like]
+        wanted = [name for name in chosen if name in fields] or numeric
+        return tuple(name for name in wanted if name not in avoided and name in numeric)
+
+    def _segmentation(self, name: str, segmentation: str | None) -> Segmentation | None:
+        one = self.context_class.saved_fields.get(name)
+        return None if one is None else one.segmentation(segmentation)
+
+
+def overlaps(source: SumsSource, segments: list[Segment]) -> NDArray[np.float64]:
+    """(G, G): Jaccard overlap of each pair of segments, by contexts in all frames, from one scan."""
+    frames = len(source.edges_ms) - 1
+    atoms = source.atoms(segments, [(0, frames)])
+    weight, member = atoms.size[:, 0], atoms.member.astype(np.float64)
+    both = member.T @ (weight[:, None] * member)
+    sizes = np.diag(both)
+    either = sizes[:, None] + sizes[None, :] - both
+    return np.divide(both, either, out=np.zeros_like(both), where=either > 0)

@@ -1,0 +1,317 @@
+"""Possible explanations of a finding: other fields that moved with it, mix against rate, missing and new values.
+
+Everything is read with few scans: one over the segments of all findings, and one inside of each segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mona_server import words
+from mona_server.detect.candidates import Block
+from mona_server.detect.gate import Count, Inside, passing
+from mona_server.detect.parameters import Derived
+from mona_server.detect.signal import Signal
+from mona_server.detect.sliced import both
+from mona_server.detect.source import GroupSums, SumsSource
+from mona_server.detect.verses import VERSES, Statistic, Verse
+from mona_server.detect.windows import Look, Plan, Span, axes_of
+from mona_server.insights.evidence import of_atoms, per_frame
+from mona_server.segment import Equals
+
+LEAST_FRAMES = 8
+MOST_RELATED = 10
+MOST_CLOSE = 20
+"""So many findings of one run are looked at closely."""
+TELLING = 0.3
+"""Least share of the change for which a mix is an explanation."""
+NEW_SHARE = 0.05
+MISSING_POINTS = 0.05
+VOLUME_CHANGE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """Something that people or programs said happened: a deploy, a holiday."""
+
+    time_s: float
+    title: str
+    kind: str = "other"
+    end_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What may explain one finding."""
+
+    related_anomalies: tuple[Mapping[str, Any], ...] = ()
+    explanations: tuple[Mapping[str, Any], ...] = ()
+    global_share: float | None = None
+    """Share of everybody's change that comes from the segment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Sums of the segments of some findings and of their baseline, for the metric and all related fields."""
+
+    plan: Plan
+    source: SumsSource
+    groups: Mapping[str, GroupSums]
+    """By segment text."""
+    base: GroupSums
+
+
+def look_closely(verse: Verse, plan: Plan, signals: Sequence[Signal], fields: Sequence[str], look: Look) -> Close:
+    """One scan over the segments of signals that share a baseline. ``fields`` are summed beside the metrics."""
+    from mona_server.detect.search import opened
+
+    metrics = tuple(dict.fromkeys((*verse.metrics, *fields)))
+    baseline = signals[0].baseline
+    asks = tuple(replace(ask, axes=(), metrics=metrics, within=both(ask.within, baseline)) for ask in plan.questions)
+    near = replace(plan, questions=asks)
+    source = opened(near, look)
+    atoms = source.atoms([signal.segment for signal in signals])
+    groups = {signal.segment.text: of_atoms(atoms, column) for column, signal in enumerate(signals)}
+    return Close(near, source, groups, of_atoms(atoms, None))
+
+
+def explain(
+    signal: Signal,
+    close: Close,
+    fields: Sequence[str],
+    look: Look,
+    markers: Sequence[Marker] = (),
+) -> Explanation:
+    """What may explain a signal whose segment was looked at closely."""
+    verse, groups = signal.verse, close.groups[signal.segment.text]
+    notes: list[Mapping[str, Any]] = []
+    share = global_share(signal, close)
+    if len(close.plan.target) and len(close.plan.benchmark) and verse.type.family == "Drift":
+        notes += _mix(signal, close, look)
+        notes += _missing(signal, close, groups)
+        notes += _volume(signal, close, groups)
+    notes += _events(signal, close.plan, markers)
+    related = related_anomalies(signal, close, [name for name in fields if name != signal.metric])
+    return Explanation(tuple(related), tuple(notes), share)
+
+
+def related_anomalies(signal: Signal, close: Close, fields: Sequence[str]) -> list[dict[str, Any]]:
+    """Fields whose per-frame series correlates with the main one's and that show the same type of anomaly there."""
+    verse = same_type(signal.verse, fields)
+    if verse is None:
+        return []
+    groups, names = close.groups[signal.segment.text], close.source.metrics
+    main = _series(signal.verse, groups, close.source, signal.metric)
+    inside = Inside(verse, close.plan, close.source, close.base, signal.baseline, ())
+    levels = {s.metric: s for s in passing(inside, Block(groups, ()), Count(), own_baseline=signal.own_baseline)}
+    found: list[dict[str, Any]] = []
+    for name in fields:
+        if name not in names or name not in levels:
+            continue
+        correlation = correlate(main, _series(verse, groups, close.source, name))
+        if correlation is not None and abs(correlation) >= signal.verse["related_anomalies_min_correlation"]:
+            other = levels[name]
+            found.append(
+                {
+                    "kapi": name,
+                    "correlation": correlation,
+                    "anomaly_level": other.level,
+                    "value": other.value,
+                    "benchmark": other.benchmark,
+                    "is_desc": other.desc,
+                }
+            )
+    found.sort(key=lambda one: (-abs(float(one["correlation"])) * float(one["anomaly_level"]), one["kapi"]))
+    return found[:MOST_RELATED]
+
+
+def same_type(verse: Verse, fields: Sequence[str]) -> Verse | None:
+    """The verse over other metrics, sizes and scores unbounded; for sizes the type over means. None: no such type."""
+    name = verse.type.type.replace("SegmentSize", "Average")
+    verse_type = VERSES.get(name)
+    if verse_type is None or not verse_type.has_metrics or not fields or name.endswith("Threshold"):
+        return None
+    values = {}
+    for parameter in verse_type.parameters:
+        default = None if isinstance(parameter.default, Derived) else parameter.default
+        values[parameter.name] = verse.values.get(parameter.name, default)
+    if verse_type is not verse.type:
+        level = verse_type.parameter("min_anomaly_level")
+        values["min_anomaly_level"] = 0 if level is None else level.default
+        values["time_resolution"] = values["time_resolution"] or "1d"
+    for free in verse_type.parameters:
+        if free.name.endswith(("_segment_size", "_segment_size_fraction")) and not free.name.startswith("high"):
+            values[free.name] = None if "max_" in free.name else 0
+    values |= {
+        "metrics": tuple(fields),
+        "min_score": 0,
+        "trend_directions": ("asc", "desc"),
+        "no_std_above_segment_size": None,
+    }
+    return replace(verse, type=verse_type, values=MappingProxyType(values))
+
+
+def correlate(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
+    """Pearson correlation of two series over the frames in which both have a value; None below eight of them."""
+    seen = ~(np.isnan(first) | np.isnan(second))
+    if seen.sum() < LEAST_FRAMES:
+        return None
+    a, b = first[seen], second[seen]
+    if not a.std() > 1e-12 * abs(a).max() or not b.std() > 1e-12 * abs(b).max():
+        return None
+    return float(np.clip(np.corrcoef(a, b)[0, 1], -1.0, 1.0))
+
+
+def global_share(signal: Signal, close: Close) -> float | None:
+    """Share of everybody's change that comes from the segment; None for types without two sets.
+
+    For means: n_target·(t - b) of the segment over the same of the baseline; for sums and sizes: the changes per day.
+    """
+    plan, verse = close.plan, signal.verse
+    if verse.type.family != "Drift" or signal.own_baseline or not len(plan.benchmark):
+        return None
+    inside, whole = (
+        _change(signal, close.source, groups, plan) for groups in (close.groups[signal.segment.text], close.base)
+    )
+    return None if inside is None or not whole else inside / whole
+
+
+def _change(signal: Signal, source: SumsSource, groups: GroupSums, plan: Plan) -> float | None:
+    verse = signal.verse
+    if not verse.type.has_metrics:
+        parts = [groups.size[0, span.frames].sum() / plan.days(span) for span in (plan.target, plan.benchmark)]
+        return float(parts[0] - parts[1])
+    if signal.metric is None or verse.type.statistic not in (Statistic.AVERAGE, Statistic.SUM):
+        return None
+    m = source.metrics.index(signal.metric)
+    offset = float(source.offsets[m])
+    count, total = (
+        [part[m, 0, s.frames].sum() for s in (plan.target, plan.benchmark)] for part in (groups.count, groups.total)
+    )
+    if verse.type.statistic is Statistic.SUM:
+        per_day = [
+            (t + offset * n) / plan.days(s) for t, n, s in zip(total, count, (plan.target, plan.benchmark), strict=True)
+        ]
+        return float(per_day[0] - per_day[1])
+    if not count[0] or not count[1]:
+        return None
+    return float(total[0] - count[0] * total[1] / count[1])
+
+
+def _series(verse: Verse, groups: GroupSums, source: SumsSource, metric: str | None) -> NDArray[np.float64]:
+    m = 0 if metric is None else source.metrics.index(metric)
+    series = per_frame(verse, groups, float(source.offsets[m]) if metric else 0.0, m)
+    return np.where(groups.size[0] > 0, series, np.nan)
+
+
+def _mix(signal: Signal, close: Close, look: Look) -> list[dict[str, Any]]:
+    """Is the change one of values, or of who is there? By the field whose mix explains most; and values never seen."""
+    verse = signal.verse
+    axes = tuple(a for a in axes_of(verse) if a.field not in signal.segment.fields and a.field != signal.metric)
+    if not axes or len(close.plan.questions) > 1:
+        return []
+    ask = replace(
+        close.plan.questions[0],
+        axes=axes,
+        metrics=(signal.metric,) if signal.metric else (),
+        within=both(close.plan.questions[0].within, signal.segment),
+    )
+    source = look(ask)
+    notes: list[dict[str, Any]] = []
+    best = (0.0, "")
+    for number, axis in enumerate(source.axes):
+        groups = source.sums((number,))
+        notes += _new_values(groups, close.plan, axis.field, axis.conditions)
+        if signal.metric is not None and verse.type.statistic is Statistic.AVERAGE and not axis.overlapping:
+            share = mix_share(groups, close.plan.target, close.plan.benchmark)
+            if share is not None and share > best[0]:
+                best = (share, axis.field)
+    if best[0] >= TELLING:
+        text = f"{words.share(min(best[0], 1.0))} of the change comes from another mix of {best[1]}"
+        notes.insert(0, {"kind": "mix_shift", "text": text, "share": best[0]})
+    elif signal.metric is not None and verse.type.statistic is Statistic.AVERAGE:
+        text = "the values themselves changed, not who is in the segment"
+        notes.insert(0, {"kind": "rate", "text": text, "share": 1 - best[0]})
+    return notes
+
+
+def mix_share(groups: GroupSums, target: Span, benchmark: Span) -> float | None:
+    """Share of a change of means that comes from changed weights of the groups, the rest from changed means.
+
+    Δ = Σ (w_t - w_b)·m̄ + Σ w̄·(m_t - m_b), over groups with values in both sets, each term at the middle of the other.
+    """
+    count = np.stack([groups.count[0][:, span.frames].sum(axis=1) for span in (target, benchmark)])
+    total = np.stack([groups.total[0][:, span.frames].sum(axis=1) for span in (target, benchmark)])
+    if not (count.sum(axis=1) > 0).all():
+        return None
+    weight = count / count.sum(axis=1, keepdims=True)
+    mean = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    mean = np.where(np.isnan(mean), mean[::-1], mean)  # a group of one set only: its weight changed, not its mean
+    mean = np.nan_to_num(mean)
+    change = float((weight[0] * mean[0]).sum() - (weight[1] * mean[1]).sum())
+    if abs(change) < 1e-300:
+        return None
+    mixed = float(((weight[0] - weight[1]) * (mean[0] + mean[1]) / 2).sum())
+    return mixed / change
+
+
+def _new_values(groups: GroupSums, plan: Plan, field: str, conditions: Sequence[Any]) -> list[dict[str, Any]]:
+    target, before = (groups.size[:, span.frames].sum(axis=1) for span in (plan.target, plan.benchmark))
+    whole = max(float(target.sum()), 1.0)
+    notes = []
+    for row in np.flatnonzero((before == 0) & (target / whole >= NEW_SHARE)):
+        condition = conditions[int(groups.codes[row, 0])]
+        if condition != Equals(None):
+            share = float(target[row]) / whole
+            text = f"{condition.words(field)} is new: {words.share(share)} of the segment"
+            notes.append({"kind": "new_value", "text": text, "share": share})
+    return notes
+
+
+def _missing(signal: Signal, close: Close, groups: GroupSums) -> list[dict[str, Any]]:
+    if signal.metric is None:
+        return []
+    m = close.source.metrics.index(signal.metric)
+    shares = []
+    for span in (close.plan.target, close.plan.benchmark):
+        size = float(groups.size[0, span.frames].sum())
+        shares.append(1 - float(groups.count[m, 0, span.frames].sum()) / size if size else 0.0)
+    change = shares[0] - shares[1]
+    if abs(change) < MISSING_POINTS:
+        return []
+    text = f"{signal.metric} is missing in {words.share(shares[0])} of contexts instead of {words.share(shares[1])}"
+    return [{"kind": "missing_values", "text": text, "share": change}]
+
+
+def _volume(signal: Signal, close: Close, groups: GroupSums) -> list[dict[str, Any]]:
+    if not signal.verse.type.has_metrics:
+        return []
+    plan = close.plan
+    now, before = (float(groups.size[0, s.frames].sum()) / plan.days(s) for s in (plan.target, plan.benchmark))
+    if not before or abs(now / before - 1) < VOLUME_CHANGE:
+        return []
+    text = f"the segment has {words.number(now)} contexts a day instead of {words.number(before)}"
+    return [{"kind": "volume", "text": text, "share": now / before - 1}]
+
+
+def _events(signal: Signal, plan: Plan, markers: Sequence[Marker]) -> list[dict[str, Any]]:
+    """Markers within one frame of the beginning of the judged set; for sudden changes, of the last frame."""
+    bounds = plan.bounds_ms
+    if not len(bounds):
+        return []
+    frame = int(bounds[-1, 1] - bounds[-1, 0]) / 1000
+    sudden = signal.verse.type.family == "SuddenChange"
+    begin = bounds[-1, 0] / 1000 if sudden else plan.target_ms[0] / 1000
+    notes = []
+    for marker in markers:
+        if marker.time_s < begin + 2 * frame and (marker.end_s or marker.time_s) >= begin - frame:
+            notes.append(
+                {"kind": "event", "text": f"{marker.kind}: {marker.title}", "share": None, "time": marker.time_s}
+            )
+    return notes

@@ -1,0 +1,425 @@
+"""One run: read the data, search, match with what is known, save, tell.
+
+A run writes all its changes in one transaction of ``meta.db``, together with the events that have to be told; only then
+are the notices queued. So a crash between the two loses nothing: :func:`finish_saved` queues them again, which adds
+nothing twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from mona_server import notify
+from mona_server.config.model import ContextClass
+from mona_server.detect import SearchResult, search
+from mona_server.detect.verses.base import Verse
+from mona_server.detect.windows import Plan, window_end
+from mona_server.errors import NotFound
+from mona_server.insights import alerts, markers, repository
+from mona_server.insights.data import ClassData, overlaps
+from mona_server.insights.evidence import series, verse_of
+from mona_server.insights.forming import drafts_of
+from mona_server.insights.lifecycle import Draft, Event, Insight, Outcome, after_run, comparable, identity
+from mona_server.insights.titles import title
+from mona_server.notify import InsightEvent, Series
+from mona_server.query.engines.duckdb import DuckEngine
+from mona_server.segment import Segment
+from mona_server.settings import Settings
+from mona_server.store.store import Store
+from mona_server.store.tables_insights import runs
+
+log = structlog.get_logger()
+
+Json = dict[str, Any]
+REASONS = ("schedule", "demand", "backfill", "late_data", "config")
+REMEMBER_S = 90 * 86_400
+"""Resolved insights so old can still be named as the previous one."""
+LEASE_MS = 3_600_000
+"""A run that has been running for longer was left by a process that died."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What runs need: the store, the query engine, the settings."""
+
+    store: Store
+    engine: DuckEngine
+    settings: Settings = field(repr=False)
+
+    @classmethod
+    def of(cls, store: Store, settings: Settings | None = None) -> Desk:
+        """A desk with an engine of its own."""
+        settings = settings or Settings(data_dir=store.data_dir)
+        return cls(store, DuckEngine(settings.engine, store.data_dir / "spill"), settings)
+
+    @property
+    def public_url(self) -> str:
+        return self.settings.server.public_url or ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """What a run did. ``run`` is the run object of the specification."""
+
+    run: Json
+    result: SearchResult | None = field(default=None, repr=False)
+    insights: tuple[Json, ...] = ()
+    """The insights that the run found, strongest first."""
+
+    @property
+    def id(self) -> str:
+        return str(self.run["id"])
+
+
+def run(
+    store: Store,
+    tenant: str,
+    context_class: ContextClass,
+    verse: Verse,
+    at: datetime,
+    reason: str = "demand",
+    **options: Any,
+) -> RunOutcome:
+    """One run with an engine of its own; see :func:`run_at`."""
+    return run_at(Desk.of(store), tenant, context_class, verse, at, reason, **options)
+
+
+def run_at(
+    desk: Desk,
+    tenant: str,
+    context_class: ContextClass,
+    verse: Verse,
+    at: datetime,
+    reason: str = "demand",
+    *,
+    config_id: str | None = None,
+    now: datetime | None = None,
+    quiet: bool = False,
+) -> RunOutcome:
+    """Evaluate one verse for the window end at or before ``at`` (aware), save the insights and queue the notices.
+
+    The same T may be run again: values are renewed, nothing is counted twice. ``quiet``: nobody is told. A scheduled
+    run that another process has, or that is done, is not repeated. What goes wrong inside of the search is kept with
+    the run (state ``failed``) and raised.
+    """
+    now = now or datetime.now(UTC)
+    end = window_end(verse["cadence"], at)
+    run_id = _claim(desk, tenant, verse, end, reason, config_id, _ms(now))
+    if run_id is None:
+        return RunOutcome(get_run(desk.store, tenant, _run_id(desk, tenant, verse, end)))
+    began = time.monotonic()
+    try:
+        found = _search(desk, tenant, context_class, verse, end)
+    except Exception as error:
+        _fail(desk, run_id, error, time.monotonic() - began)
+        raise
+    saved = _save(desk, tenant, verse, found, run_id, config_id, now, time.monotonic() - began, quiet)
+    _tell(desk, tenant, context_class, run_id, now)
+    return RunOutcome(get_run(desk.store, tenant, run_id), found.result, saved)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the search of a run brought."""
+
+    at_s: int
+    result: SearchResult | None = None
+    drafts: tuple[Draft, ...] = ()
+    overlap: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    shortage: alerts.Shortage | None = None
+    contexts: float = 0.0
+    from_s: int | None = None
+    revision: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def _search(desk: Desk, tenant: str, context_class: ContextClass, verse: Verse, end: datetime) -> _Found:
+    at_s = int(end.timestamp())
+    data = ClassData.open(desk.store, desk.engine, tenant, context_class)
+    start_ms = None if data is None else data.start_ms(verse["timestamp_field_name"])
+    if data is None or start_ms is None:
+        return _Found(at_s, notes=("the class has no data",))
+    plan = verse.type.plan(verse, at_s * 1000, start_ms, data.look)
+    if plan is None or not len(plan.target):
+        return _Found(at_s, notes=("there is no data to judge in the windows",), revision=data.revision)
+    ask = plan.questions[-1]
+    window = (int(plan.bounds_ms[0, 0]), int(plan.bounds_ms[-1, 1]))
+    contexts = float(data.contexts(ask, window)[0])
+    short = alerts.shortage(verse, plan, start_ms, lambda edges: data.contexts(ask, edges))
+    kept = _Found(at_s, contexts=contexts, from_s=window[0] // 1000, revision=data.revision, shortage=short)
+    if short is not None:
+        return replace(kept, notes=(short.text,))
+    limit = desk.settings.engine.max_candidates
+    result = search(verse, data.look, end, data_start_ms=start_ms, max_candidates=limit)
+    fields = data.related_fields(verse["find_related_anomalies_for"], verse["avoid_related_anomalies_for"])
+    known_events = markers.for_class(
+        desk.store.meta, tenant, context_class.name, window[0] / 1000, window[1] / 1000 + 86_400
+    )
+    drafts = tuple(drafts_of(verse, result, plan, fields, data.look, known_events))
+    with desk.store.meta.connect() as connection:
+        known = repository.known(connection, tenant, verse, at_s - REMEMBER_S)
+    overlap = _overlaps(known, drafts, plan, data)
+    return replace(kept, result=result, drafts=drafts, overlap=overlap)
+
+
+def _overlaps(
+    known: list[Insight], drafts: tuple[Draft, ...], plan: Plan, data: ClassData
+) -> dict[tuple[str, str], float]:
+    """(insight id, draft identity) → Jaccard, for pairs that are not equal but may be the same."""
+    identities = {draft.identity for draft in drafts}
+    lost = [insight for insight in known if insight.open and insight.identity not in identities]
+    names = {insight.identity for insight in known}
+    fresh = [draft for draft in drafts if draft.identity not in names]
+    pairs = [(i, d) for i in lost for d in fresh if comparable(i, d.main)]
+    found: dict[tuple[str, str], float] = {}
+    for baseline in sorted({d.main.baseline for _, d in pairs}, key=lambda segment: segment.text):
+        here = [(i, d) for i, d in pairs if d.main.baseline == baseline]
+        texts = list(dict.fromkeys([t for i, d in here for t in (i.segment, d.main.segment.text)]))
+        place = {text: k for k, text in enumerate(texts)}
+        source = data.look(replace(plan.questions[-1], axes=(), metrics=(), within=baseline))
+        shared = overlaps(source, [Segment.parse(text) for text in texts])
+        for insight, draft in here:
+            share = float(shared[place[insight.segment], place[draft.main.segment.text]])
+            found[insight.id, draft.identity] = share
+    return found
+
+
+def _save(
+    desk: Desk,
+    tenant: str,
+    verse: Verse,
+    found: _Found,
+    run_id: str,
+    config_id: str | None,
+    now: datetime,
+    seconds: float,
+    quiet: bool,
+) -> tuple[Json, ...]:
+    at_s = found.at_s
+    with desk.store.meta.begin() as connection:
+        alerts.note(connection, tenant, verse, at_s, found.shortage)
+        outcome = Outcome((), (), ())
+        if found.shortage is None and found.result is not None:
+            known = repository.known(connection, tenant, verse, at_s - REMEMBER_S)
+            outcome = after_run(
+                verse,
+                at_s,
+                known,
+                found.drafts,
+                lambda: repository.new_id("ins"),
+                overlap=found.overlap,
+                later_runs=repository.later_runs(connection, tenant, verse, at_s),
+            )
+            repository.save(
+                connection,
+                tenant,
+                tenant,
+                verse,
+                outcome.changed,
+                run_id=run_id,
+                config_id=config_id,
+                as_of=found.revision,
+                now_ms=_ms(now),
+            )
+            mains = {key: draft.main for key, draft in zip(outcome.found, found.drafts, strict=True)}
+            repository.note_found(connection, mains, at_s, run_id)
+            held = [(identity(s), s, title(s.to_json())) for s in found.result.held_back[: repository.MOST_SUPPRESSED]]
+            repository.save_suppressed(connection, tenant, tenant, verse, at_s, held, run_id=run_id, now_ms=_ms(now))
+        repository.forget_suppressed(connection, int(now.timestamp()) - repository.KEEP_SUPPRESSED_S)
+        events = [] if quiet else [[event.kind, event.insight_id] for event in outcome.events]
+        connection.execute(
+            update(runs)
+            .where(runs.c.id == run_id)
+            .values(
+                state="saved",
+                seconds=seconds,
+                report=_report(found),
+                insight_ids=list(outcome.found),
+                events=events,
+                window_contexts=found.contexts,
+                window_from_s=found.from_s,
+                data_revision=found.revision,
+            )
+        )
+        rows = repository.by_ids(connection, tenant, outcome.found)
+    return tuple(repository.to_json(rows[key], public_url=desk.public_url) for key in outcome.found)
+
+
+def finish_saved(desk: Desk, tenant: str, context_class: ContextClass, now: datetime) -> int:
+    """Queue the notices of runs that were saved by a process that died before it could; returns how many runs."""
+    c = runs.c
+    with desk.store.meta.connect() as connection:
+        wanted = select(c.id).where(c.tenant == tenant, c.context_class == context_class.name, c.state == "saved")
+        left = list(connection.execute(wanted.order_by(c.started_ms)).scalars())
+    for run_id in left:
+        _tell(desk, tenant, context_class, run_id, now)
+    return len(left)
+
+
+def _tell(desk: Desk, tenant: str, context_class: ContextClass, run_id: str, now: datetime) -> None:
+    with desk.store.meta.connect() as connection:
+        row = connection.execute(select(runs).where(runs.c.id == run_id)).one()
+        events = [Event(kind, key) for kind, key in row.events or ()]
+        rows = repository.by_ids(connection, tenant, [event.insight_id for event in events])
+    notices = [
+        _notice(event, rows[event.insight_id], desk.public_url, now) for event in events if event.insight_id in rows
+    ]
+    notify.enqueue(desk.store, tenant, context_class, [notice for notice in notices if notice is not None], now)
+    with desk.store.meta.begin() as connection:
+        connection.execute(update(runs).where(runs.c.id == run_id).values(state="done", events=None))
+
+
+def _notice(event: Event, row: Any, public_url: str, now: datetime) -> InsightEvent | None:
+    """What is told of an event; nothing while the insight is snoozed or archived."""
+    if row.archived or (row.snoozed_until_s is not None and row.snoozed_until_s > now.timestamp()):
+        return None
+    insight = repository.to_json(row, public_url=public_url)
+    chart = None
+    if row.evidence:
+        points = series(verse_of(row.body["main_signal"]["verse"], row.stanza), row.evidence)
+        first = row.evidence["target"][0]
+        if row.body["main_signal"]["verse"]["type"].endswith("SuddenChange"):
+            first = len(points) - 1
+        values, base = (tuple(point[name] for point in points) for name in ("value", "baseline_value"))
+        chart = Series(values, base, first)
+    return InsightEvent(event.kind, insight, chart)
+
+
+def _report(found: _Found) -> Json:
+    if found.result is None:
+        return {"notes": list(found.notes)}
+    report = found.result.report
+    return {
+        "candidates": report.candidates,
+        "pruned": report.pruned,
+        "tests": report.tests,
+        "passed_level": report.passed_level,
+        "passed_chance": report.passed_chance,
+        "max_depth_used": report.max_depth_used,
+        "expected_false": report.expected_false,
+        "notes": [*found.notes, *report.notes],
+    }
+
+
+def _claim(
+    desk: Desk, tenant: str, verse: Verse, end: datetime, reason: str, config_id: str | None, now_ms: int
+) -> str | None:
+    """The id of the run, which is this process's now; None where a scheduled run is done or somebody else's."""
+    key = {
+        "tenant": tenant,
+        "context_class": verse.context_class,
+        "stanza": verse.stanza,
+        "verse_name": verse.name,
+        "timestamp_s": int(end.timestamp()),
+    }
+    fresh = {
+        "reason": reason,
+        "state": "running",
+        "started_ms": now_ms,
+        "config_id": config_id,
+        "verse_text": verse.text,
+        "error": None,
+    }
+    run_id = repository.new_id("run")
+    try:
+        with desk.store.meta.begin() as connection:
+            connection.execute(insert(runs).values(id=run_id, **key, **fresh))
+        return run_id
+    except IntegrityError:
+        pass
+    where = [runs.c[name] == value for name, value in key.items()]
+    stale = runs.c.started_ms < now_ms - LEASE_MS
+    free = (runs.c.state != "running") | stale
+    if reason == "schedule":
+        free = (runs.c.state == "failed") | ((runs.c.state == "running") & stale)
+    with desk.store.meta.begin() as connection:
+        again = 1 if reason == "late_data" else 0
+        taken = connection.execute(update(runs).where(*where, free).values(repeats=runs.c.repeats + again, **fresh))
+        if not taken.rowcount:
+            return None
+        return str(connection.execute(select(runs.c.id).where(*where)).scalar_one())
+
+
+def _run_id(desk: Desk, tenant: str, verse: Verse, end: datetime) -> str:
+    c = runs.c
+    with desk.store.meta.connect() as connection:
+        return str(
+            connection.execute(
+                select(c.id).where(
+                    c.tenant == tenant,
+                    c.context_class == verse.context_class,
+                    c.stanza == verse.stanza,
+                    c.verse_name == verse.name,
+                    c.timestamp_s == int(end.timestamp()),
+                )
+            ).scalar_one()
+        )
+
+
+def _fail(desk: Desk, run_id: str, error: Exception, seconds: float) -> None:
+    log.warning("run_failed", run_id=run_id, error=type(error).__name__)
+    with desk.store.meta.begin() as connection:
+        connection.execute(
+            update(runs).where(runs.c.id == run_id).values(state="failed", seconds=seconds, error=str(error)[:2000])
+        )
+
+
+def get_run(store: Store, tenant: str, run_id: str) -> Json:
+    """The run object of the specification. Raises NotFound."""
+    with store.meta.connect() as connection:
+        row = connection.execute(select(runs).where(runs.c.id == run_id, runs.c.tenant == tenant)).first()
+    if row is None:
+        raise NotFound(f"there is no run {run_id}")
+    return run_json(row)
+
+
+def list_runs(
+    store: Store, tenant: str, *, context_class: str | None = None, verse_name: str | None = None, limit: int = 50
+) -> list[Json]:
+    """The newest runs first."""
+    c = runs.c
+    wanted = select(runs).where(c.tenant == tenant).order_by(c.started_ms.desc(), c.id).limit(limit)
+    if context_class is not None:
+        wanted = wanted.where(c.context_class == context_class)
+    if verse_name is not None:
+        wanted = wanted.where(c.verse_name == verse_name)
+    with store.meta.connect() as connection:
+        return [run_json(row) for row in connection.execute(wanted)]
+
+
+def run_json(row: Any) -> Json:
+    """A row of the table as the object of the specification."""
+    report = row.report or {}
+    return {
+        "id": row.id,
+        "arc_class": row.context_class,
+        "stanza_name": row.stanza,
+        "verse_name": row.verse_name,
+        "timestamp": row.timestamp_s,
+        "started": row.started_ms / 1000,
+        "seconds": row.seconds,
+        "state": "running" if row.state == "saved" else row.state,
+        "reason": row.reason,
+        "candidates": report.get("candidates", 0),
+        "pruned": report.get("pruned", 0),
+        "tests": report.get("tests", 0),
+        "passed_level": report.get("passed_level", 0),
+        "passed_chance": report.get("passed_chance", 0),
+        "insights": row.insight_ids or [],
+        "expected_false": report.get("expected_false"),
+        "max_depth_used": report.get("max_depth_used", 0),
+        "notes": report.get("notes", []),
+        "error": row.error,
+    }
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
