@@ -66,6 +66,10 @@ class Issues:
     def warning(self, path: Path, code: str, message: str) -> None:
         self._add(path, code, message, "warning")
 
+    def failed_since(self, before: int) -> bool:
+        """Whether an error was added since ``found`` had this length."""
+        return any(issue.severity == "error" for issue in self.found[before:])
+
     def unknown_keys(self, path: Path, given: Mapping[str, Any], known: Iterable[str], what: str = "key") -> None:
         """Warns about keys that nobody reads; they are kept, so that older files load as they are."""
         known = tuple(known)

@@ -79,6 +79,7 @@ def _read(
         message = f"{kind!r} is not a type{did_you_mean(str(kind), FIELD_TYPES)}; types are {', '.join(FIELD_TYPES)}"
         issues.error((*path, "type"), "unknown_type", message)
         kind = None
+    before_sources = len(issues.found)
     sources = _sources(name, given, path, issues)
     function, args = given.get("function") or "identity", given.get("args")
     if args is None:
@@ -94,7 +95,7 @@ def _read(
             issues.warning((*path, "function"), "unknown_function", f"{message}; the field is kept, but not built")
         else:
             issues.error((*path, "function"), "unknown_function", message)
-    else:
+    elif not issues.failed_since(before_sources):
         sources = _check_function(function, args, sources, given, context, path, issues)
     tags = given.get("tags") or []
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
@@ -105,7 +106,7 @@ def _read(
         issues.error((*path, "description"), "bad_field", "must be a text")
         description = ""
     found = read_segmentations(segmentations, kind, (*path, "segmentations"), issues)
-    if any(issue.severity == "error" for issue in issues.found[before:]):
+    if issues.failed_since(before):
         return None
     return Field(
         name=name,

@@ -54,7 +54,7 @@ def read_kpis(
         issues.unknown_keys(here, one, KEYS)
         before = len(issues.found)
         kpi = _read(one, statistic, fields, known, here, issues)
-        if not any(issue.severity == "error" for issue in issues.found[before:]):
+        if not issues.failed_since(before):
             kpis.append(kpi)
     return tuple(kpis)
 

@@ -105,7 +105,7 @@ def _numeric(name: str, given: Mapping[str, Any], path: Path, issues: Issues) ->
         values["quantiles"] = _count(given, "quantiles", path, issues, 2)
     elif kind == "boundaries":
         values["boundaries"] = _boundaries(given["bucket_boundaries"], (*path, "bucket_boundaries"), issues)
-    if any(issue.severity == "error" for issue in issues.found[before:]):
+    if issues.failed_since(before):
         return None
     return Segmentation(name=name, kind=kind, **values)
 
@@ -130,7 +130,7 @@ def _values(name: str, given: Mapping[str, Any], path: Path, issues: Issues) -> 
         groups={group: tuple(members) for group, members in groups.items()},
         lowercase=_flag(given, "lowercase", path, issues),
     )
-    return None if any(issue.severity == "error" for issue in issues.found[before:]) else made
+    return None if issues.failed_since(before) else made
 
 
 def _flag(given: Mapping[str, Any], key: str, path: Path, issues: Issues) -> bool:

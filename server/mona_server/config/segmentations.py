@@ -147,18 +147,21 @@ class Segmentation:
         spaced kinds begin and end with the buckets of ``low`` and ``high``. Not frozen yet: one open bucket.
         Raises :class:`TooManyBuckets` beyond 10,000; the caller may then ask for a narrower range.
         """
-        low = low if self.min_value is None else self.min_value
-        high = high if self.max_value is None else self.max_value
         if self.kind in ("boundaries", "quantiles") or (self.kind == "auto" and self.bucket_size is None):
             return self._bounded(self.boundaries or ())
         if self.kind == "count":
             assert self.number_of_buckets is not None
-            step = (high - low) / self.number_of_buckets
-            return (*(clean(low + i * step) for i in range(self.number_of_buckets)), clean(high))
-        if self.kind == "log":
-            return self._trim(_log_edges(low, high), low, high)
+            assert self.min_value is not None
+            assert self.max_value is not None
+            step = (self.max_value - self.min_value) / self.number_of_buckets
+            inner = (clean(self.min_value + i * step) for i in range(1, self.number_of_buckets))
+            return (self.min_value, *inner, self.max_value)
+        low = low if self.min_value is None else max(low, self.min_value)
+        high = high if self.max_value is None else min(high, self.max_value)
         if not self.numeric or not math.isfinite(low) or not math.isfinite(high) or high < low:
             return ()
+        if self.kind == "log":
+            return self._trim(_log_edges(low, high), low, high)
         assert self.bucket_size is not None
         origin, size = self.min_value or 0.0, self.bucket_size
         first = math.floor((low - origin) / size)
@@ -214,15 +217,13 @@ class Segmentation:
     def _trim(self, edges: Sequence[float], low: float, high: float) -> tuple[float, ...]:
         """Drops buckets outside of the data, and cuts the outer ones at the given bounds."""
         first = max((i for i, edge in enumerate(edges) if edge <= low), default=0)
-        if self.max_value is None:  # high is a value that must lie inside
-            last = next((i for i, edge in enumerate(edges) if edge > high), len(edges) - 1)
-        else:
-            last = next((i for i, edge in enumerate(edges) if edge >= high), len(edges) - 1)
+        ended = high == self.max_value  # exclusive: no bucket begins there
+        last = next((i for i, edge in enumerate(edges) if edge > high or (ended and edge == high)), len(edges) - 1)
         kept = list(edges[first : last + 1])
         if self.min_value is not None:
-            kept[0] = self.min_value
+            kept[0] = max(kept[0], self.min_value)
         if self.max_value is not None:
-            kept[-1] = self.max_value
+            kept[-1] = min(kept[-1], self.max_value)
         return tuple(kept)
 
 
