@@ -29,6 +29,7 @@ from mona_server.ingest.merge import Context, merge
 from mona_server.ingest.report import Counts
 from mona_server.store import catalog, documents, state
 from mona_server.store.documents import Document
+from mona_server.store.faults import point
 from mona_server.store.inbox import HOUR_MS, InboxRow
 from mona_server.store.rows import DAY_MS, encode_fact, encode_fact_chunk, encode_message_chunk
 from mona_server.store.store import Store
@@ -170,6 +171,8 @@ class Folder:
                 self.note_lists(connection, shape)
             state.add_report(connection, counts.rows(tenant))
             state.set_folded(connection, tenant, last)
+            point("fold: before commit")
+        point("fold: committed")
         self.store.inbox.forget(tenant, last)
         return Folded(tenant, revision, len(batch), total, written)
 
