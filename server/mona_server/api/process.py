@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import socket
 import sys
 import threading
@@ -36,6 +37,8 @@ def serve(settings: Settings, stop: threading.Event) -> None:
     store = Store.open(settings.data_dir, settings)
     try:
         app = create_app(settings, store)
+        # By name: the pages lie above this room and use it; a server without them still answers programs.
+        app.include_router(importlib.import_module("mona_server.web").router)
         _print_first_link(app.state.edge)
         config = uvicorn.Config(
             app,
