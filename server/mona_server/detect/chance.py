@@ -50,6 +50,68 @@ def depth_prior(depth: NDArray[np.intp]) -> Floats:
     return np.asarray(-np.log(len(there) * counts[place]), np.float64)
 
 
+def heavy_tailed(z: Floats, inverse_dof: Floats) -> Floats:
+    """Normal deviate with the same p as z under Student's t with ``1/inverse_dof`` degrees of freedom (0: normal).
+
+    ``(8ν+1)/(8ν+3) · sqrt(ν·log(1 + z²/ν))``. Source: Wallace (1959), Annals of Mathematical Statistics 30.
+
+    >>> np.round(heavy_tailed(np.array([2.0, 8.61]), np.array([0.0, 0.25])), 2).tolist()
+    [2.0, 3.29]
+    """
+    dof = 1 / np.maximum(inverse_dof, 1e-6)
+    bent = (8 * dof + 1) / (8 * dof + 3) * np.sqrt(dof * np.log1p(z * z / dof))
+    return np.asarray(np.where(inverse_dof > 1e-6, np.sign(z) * bent, z), np.float64)
+
+
+TAIL_LEVELS = (0.999, 0.9999)
+TAIL_BIN = 150
+"""Least number of candidates from which one point of the tail curve is learnt."""
+HEAVIEST = 1 / 3
+
+
+def tail_weights(placebo: NDArray[np.float32], size: Floats) -> Floats:
+    """(C, 2) inverse degrees of freedom of the lower and the upper tail, learnt from placebo deviates (C, W).
+
+    Small segments have heavier tails: few rows, of which one can be large, or bursts. In bins of about equal size the
+    quantiles far out are matched with those of Student's t; a straight line over log size smooths them.
+    """
+    candidates, windows = placebo.shape
+    bins = min(candidates // TAIL_BIN, 8)
+    if bins < 1 or windows < 4:
+        return np.zeros((candidates, 2))
+    log_size = np.log(np.maximum(size, 1.0))
+    order = np.argsort(log_size, kind="stable")
+    out = np.zeros((candidates, 2))
+    for side, sign in enumerate((-1.0, 1.0)):
+        middles, weights = [], []
+        for part in np.array_split(order, bins):
+            found = np.sort((sign * placebo[part]).ravel())
+            levels = [q for q in TAIL_LEVELS if len(found) * (1 - q) >= 3]
+            weights.append(max((_weight_of(float(found[int(q * len(found))]), q) for q in levels), default=0.0))
+            middles.append(float(log_size[part].mean()))
+        if bins >= 3:
+            slope, level = np.polyfit(middles, weights, 1)
+            curve = level + slope * np.clip(log_size, middles[0], middles[-1])
+        else:
+            curve = np.full(candidates, max(weights))
+        out[:, side] = np.clip(curve, 0.0, HEAVIEST)
+    return out
+
+
+def _weight_of(quantile: float, level: float) -> float:
+    """Inverse degrees of freedom of the Student law whose quantile at ``level`` is this one; 0 for lighter tails."""
+    from scipy.stats import norm
+
+    low, high = 0.0, HEAVIEST
+    wanted = float(norm.ppf(level))
+    if quantile <= wanted:
+        return 0.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if heavy_tailed(np.array(quantile), np.array(middle)) > wanted else (low, middle)
+    return (low + high) / 2
+
+
 @dataclass(frozen=True, slots=True)
 class Dispersion:
     """(C,) pooled dispersion, and how much weight a candidate's own frames got (0 = none, 1 = all)."""

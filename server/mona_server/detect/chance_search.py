@@ -196,6 +196,7 @@ class _Judge:
     ) -> None:
         self.setting, self.base, self.seen = evidence.setting, evidence.base, evidence._seen
         self.evidence, self.source, self.eligible, self.base_allowed = evidence, source, eligible, base_allowed
+        self.tails: list[Floats] = []
         self.size = np.concatenate(self.seen.sizes) if self.seen.sizes else np.zeros(0)
         self.starts = np.cumsum([0, *(len(s) for s in self.seen.sizes)])
         depth = [np.full(len(s), len(b.widths)) for b, s in zip(self.seen.blocks, self.seen.sizes, strict=True)]
@@ -206,8 +207,10 @@ class _Judge:
 
     def run(self) -> Verdict:
         joined = [[self._join(part) for part in by_part] for by_part in self.seen.stats]
-        scores = [self._scores(parts) for parts in joined]
-        calibration = chance.calibrate(self._placebo_maxima(joined))
+        placebos = [self._placebo_z(parts) for parts in joined]
+        self.tails = [chance.tail_weights(z, self.size) for z in placebos]
+        scores = [self._scores(parts, tails) for parts, tails in zip(joined, self.tails, strict=True)]
+        calibration = chance.calibrate(self._placebo_maxima(placebos))
         limit = calibration.limit(self.setting.rate)
         if self.setting.strict:
             limit = max(limit, -np.log(self.setting.rate) + np.log1p(np.log(max(len(self.size), 1))))
@@ -262,14 +265,15 @@ class _Judge:
         )
         return _Joined(stats, pooled.value, pooled.own_weight)
 
-    def _scores(self, parts: list[_Joined]) -> tuple[Floats, Floats]:
+    def _scores(self, parts: list[_Joined], tails: Floats) -> tuple[Floats, Floats]:
         """z (C,) and score (C,) of all candidates."""
-        changes = [p.stats.change for p in parts]
-        z = self.z_of(parts, changes, slice(None))
+        z = self.z_of(parts, [p.stats.change for p in parts], slice(None), tails)
         return z, chance.tail_score(z, self.log_prior[1:])
 
-    def z_of(self, parts: Sequence[_Joined], changes: Sequence[Floats], rows: NDArray[np.intp] | slice) -> Floats:
-        """Changes of some candidates in standard errors; two parts are joined to one z with the sign of the total."""
+    def z_of(
+        self, parts: Sequence[_Joined], changes: Sequence[Floats], rows: NDArray[np.intp] | slice, tails: Floats
+    ) -> Floats:
+        """Changes of some candidates as normal deviates; two parts are joined to one with the sign of the total."""
         each = []
         judged = np.ones(len(changes[0]), bool)
         for i, (part, change) in enumerate(zip(parts, changes, strict=True)):
@@ -280,27 +284,28 @@ class _Judge:
             else:
                 z = change / np.sqrt(np.maximum(part.variance[rows], 1e-300))
             each.append(z)
-        if len(each) == 1:
-            return np.where(judged, each[0], 0.0)
-        return np.where(judged, _joint_z(each), 0.0)
+        z = each[0] if len(each) == 1 else _joint_z(each)
+        return np.where(judged, chance.heavy_tailed(z, np.where(z < 0, tails[rows, 0], tails[rows, 1])), 0.0)
 
-    def _placebo_maxima(self, joined: list[list[_Joined]]) -> Floats:
+    def _placebo_z(self, parts: list[_Joined]) -> NDArray[np.float32]:
+        """(C, W) deviates of the placebo windows, with the dispersion that the frames outside of each would give."""
+        each = []
+        for part in parts:
+            without = np.maximum(part.stats.without, 1e-3)
+            left = np.maximum(part.pooled[:, None] * without**part.own_weight, part.own[:, None] * without)
+            judged = (part.stats.target_exposure >= MIN_JUDGED) & (part.stats.reference_exposure >= MIN_JUDGED)
+            each.append(np.where(judged[:, None], part.stats.placebo / np.sqrt(np.maximum(left, 1e-300)), 0.0))
+        return np.asarray(each[0] if len(each) == 1 else _joint_z(each), np.float32)
+
+    def _placebo_maxima(self, placebos: list[NDArray[np.float32]]) -> Floats:
         """(W,) the best score of any candidate and metric in each placebo window."""
-        best: Floats | None = None
-        for parts in joined:
-            each = []
-            for part in parts:
-                without = np.maximum(part.stats.without, 1e-6)
-                left = np.maximum(part.pooled[:, None] * without**part.own_weight, part.own[:, None] * without)
-                root = np.sqrt(np.maximum(left, 1e-300))
-                judged = (part.stats.target_exposure >= MIN_JUDGED) & (part.stats.reference_exposure >= MIN_JUDGED)
-                each.append(np.where(judged[:, None], part.stats.placebo / root, 0.0))
-            z = each[0] if len(each) == 1 else _joint_z(each)
-            if not z.size:
-                continue
-            score = chance.tail_score(z, self.log_prior[1:, None]).max(axis=0)
-            best = score if best is None else np.maximum(best, score)
-        return np.zeros(0) if best is None else best
+        best = np.zeros(0)
+        for z, tails in zip(placebos, self.tails, strict=True):
+            if z.size:
+                bent = chance.heavy_tailed(z.astype(np.float64), np.where(z < 0, tails[:, :1], tails[:, 1:]))
+                score = chance.tail_score(bent, self.log_prior[1:, None]).max(axis=0)
+                best = np.maximum(best, score) if best.size else score
+        return best
 
     def segment(self, candidate: int) -> Segment:
         block = int(np.searchsorted(self.starts, candidate, side="right")) - 1
@@ -395,7 +400,7 @@ class _Test:
         allowed = np.array([c in named for c in batch] + [base_passes] + [False] * len(known), bool)
 
         def evidence(left: Sequence[Floats]) -> Floats:
-            z = judge.z_of(self.parts, [change[:count] for change in left], rows)
+            z = judge.z_of(self.parts, [change[:count] for change in left], rows, judge.tails[self.test])
             everybody = self._base_z([float(change[count]) for change in left])
             z = np.concatenate([z, [everybody], np.zeros(len(known))])
             return chance.tail_score(z, log_prior)
@@ -435,7 +440,7 @@ class _Test:
         if len(setting.windows.reference):
             noise = noise + _overlap(member, before * row_variance, count) * np.outer(ratio, ratio)
         own = np.maximum(np.diag(noise), 1e-300)
-        wanted = np.maximum(part.variance[rows], 1e-300)
+        wanted = np.maximum(part.variance[rows], 1e-300) * self._tempered(i, rows)
         noise = noise * np.sqrt(np.outer(wanted / own, wanted / own))
         change, everybody_change, everybody_variance = part.stats.change[rows], *self.people[i]
         everybody = float(lever.sum())
@@ -461,6 +466,13 @@ class _Test:
         changes = np.append(change, everybody_change)
         return selection.Aspect(changes, covariance, kernel), shared
 
+    def _tempered(self, i: int, rows: NDArray[np.intp]) -> Floats:
+        """How much larger the variance of each suspect counts, so that a normal law gives its heavy tail's p."""
+        part, tails = self.parts[i], self.judge.tails[self.test][rows]
+        z = part.stats.change[rows] / np.sqrt(np.maximum(part.variance[rows], 1e-300))
+        bent = chance.heavy_tailed(z, np.where(z < 0, tails[:, 0], tails[:, 1]))
+        return np.asarray(np.where(np.abs(bent) > 1, (z / np.where(bent == 0, 1, bent)) ** 2, 1.0), np.float64)
+
     def _atom_moments(self, atoms: AtomSums) -> tuple[Floats, Floats, Floats]:
         """Contexts of each atom in the judged and in the reference frames, and the variance of one row of it."""
         setting = self.judge.setting
@@ -484,8 +496,8 @@ class _Test:
         offset = float(self.judge.source.offsets[m])
         expected = atoms.total[m][:, 0] - (atoms.total[r][:, 0] if r != m else 0.0) + offset * atoms.count[m][:, 0]
         if -expected[expected < 0].sum() > 0.01 * expected[expected > 0].sum():
-            return atoms.count[m][:, 0]
-        return np.maximum(expected, 0.0)
+            expected = atoms.count[m][:, 0]
+        return np.asarray(np.maximum(expected, 0.0), np.float64)
 
     def _everybody(self, i: int) -> tuple[float, float]:
         """Change of everybody in one part and its variance; an infinite one where everybody is the yardstick."""
@@ -500,7 +512,7 @@ class _Test:
         judge = self.judge
         base, windows, statistic = judge.base, judge.setting.windows, judge.setting.statistic
         if i == 0 and statistic in (Statistic.SIZE, Statistic.SUM):
-            return base.size[0] - base.size[0, windows.reference].mean()
+            return np.asarray(base.size[0] - base.size[0, windows.reference].mean(), np.float64)
         total, count, _ = judge.evidence._moments(base, self.test)
         level = total[0, windows.reference].sum() / max(float(count[0, windows.reference].sum()), 1e-9)
         return np.asarray(total[0] - level * count[0], np.float64)
@@ -509,7 +521,7 @@ class _Test:
         """Everybody's change in standard errors, as a normal deviate; ``left``: what is left of it per part."""
         if self.judge.setting.comparison != "reference":
             return 0.0
-        changes = left if left is not None else [change for change, _ in self.people]
+        changes: Sequence[float] = left if left is not None else [change for change, _ in self.people]
         each = [np.array([c / np.sqrt(v)]) for c, (_, v) in zip(changes, self.people, strict=True)]
         return float(each[0][0] if len(each) == 1 else _joint_z(each)[0])
 

@@ -115,13 +115,19 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool) ->
     if len(windows.reference) and placebos.shape[1]:
         inside = weight @ placebos
         rest = np.maximum(exposure[:, None] - inside, 1e-9)
-        moved = here @ placebos * (exposure[:, None] / rest)
+        summed = here @ placebos
+        moved = summed * (exposure[:, None] / rest)
         variance = inside * exposure[:, None] / rest
         placebo = np.where(inside > 0, moved / np.sqrt(np.maximum(variance, 1e-9)), 0.0).astype(np.float32)
-        left = (squares.sum(axis=1)[:, None] - squares @ placebos) / rest
+        # What is outside of the window, around its own mean: a burst inside of it must not count as noise outside.
+        outside = np.maximum(len(learn) - placebos.sum(axis=0), 1.0)
+        shift = (centred @ placebos) ** 2 * (len(learn) / max(len(learn) - lost, 1)) / outside
+        left = (squares.sum(axis=1)[:, None] - squares @ placebos - shift) / rest
         if by_week.size:
-            inside_weeks = placebos[len(learn) - whole :].reshape(-1, cycle, placebos.shape[1]).mean(axis=1)
-            left = np.maximum(left, (by_week.sum(axis=1)[:, None] - by_week @ inside_weeks) / rest)
+            weeks_of = placebos[len(learn) - whole :].reshape(-1, cycle, placebos.shape[1]).mean(axis=1)
+            outside = np.maximum(len(weeks_of) - weeks_of.sum(axis=0), 1.0)
+            left_weeks = by_week.sum(axis=1)[:, None] - by_week @ weeks_of - summed**2 / outside
+            left = np.maximum(left, left_weeks / rest)
         without = (left / np.maximum(np.maximum(between, weekly), 1e-300)[:, None]).astype(np.float32)
     return Stats(
         change,

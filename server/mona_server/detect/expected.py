@@ -12,19 +12,24 @@ of two fields (how often two values meet, and the total of each value), so no ro
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 
-from mona_server.detect.source import Floats, Frames, GroupSums, SumsSource
+from mona_server.detect.source import Effects, Frames, GroupSums, SumsSource
 
+LIMIT = 4.0
+"""Residuals are cut off at so many of their standard deviations."""
+CUTS = 2
+"""Times that the standard deviation is taken again after cutting off: the first is that of the extremes."""
 RIDGE = 5.0
 """Contexts of prior weight for "no effect": values with fewer than this many contexts hardly move."""
 
 
 def fit_effects(
     source: SumsSource, axes: Sequence[int], base: GroupSums, frames: Frames, metrics: Sequence[int]
-) -> dict[int, tuple[Floats, ...]]:
+) -> dict[int, Effects]:
     """Effects of each value of each axis on each metric, ready for :meth:`SumsSource.residual`.
 
     ``axes`` are the searched ones (array fields are left out, because their values overlap), ``base`` the sums of
@@ -51,15 +56,33 @@ def fit_effects(
         meets[first, second] = meets[second, first] = groups.size[:, frames].sum(axis=1)
     effects = np.asarray(np.linalg.solve(meets + RIDGE * np.eye(len(meets)), totals.T).T, np.float64)
     places = {axis: i for i, axis in enumerate(chosen)}
-    return {
-        m: tuple(
-            np.asarray(effects[k, start[places[a]] : start[places[a] + 1]], np.float64)
-            if a in places
-            else np.zeros(len(axis.conditions))
-            for a, axis in enumerate(source.axes)
+    fitted = {
+        m: Effects(
+            tuple(
+                np.asarray(effects[k, start[places[a]] : start[places[a] + 1]], np.float64)
+                if a in places
+                else np.zeros(len(axis.conditions))
+                for a, axis in enumerate(source.axes)
+            ),
+            constant=means[k],
         )
         for k, m in enumerate(metrics)
     }
+    for _ in range(CUTS):
+        fitted = _cut_off(source, fitted, frames)
+    return fitted
+
+
+def _cut_off(source: SumsSource, effects: dict[int, Effects], frames: Frames) -> dict[int, Effects]:
+    """The same with the limit at some standard deviations of the residuals, as the limit so far leaves them."""
+    everybody = source.residual(effects).sums(())
+    out = {}
+    for k, (m, expected) in enumerate(effects.items(), start=len(source.metrics)):
+        count = max(float(everybody.count[k][0, frames].sum()), 1.0)
+        mean = float(everybody.total[k][0, frames].sum()) / count
+        variance = max(float(everybody.square[k][0, frames].sum()) / count - mean * mean, 0.0)
+        out[m] = replace(expected, limit=LIMIT * float(np.sqrt(variance)) if variance else np.inf)
+    return out
 
 
 def _mean(base: GroupSums, metric: int, frames: Frames) -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mona_server.detect.levels import take
-from mona_server.detect.source import AtomSums, Axis, Codes, Floats, GroupSums, NetValues, SumsSource
+from mona_server.detect.source import AtomSums, Axis, Codes, Effects, Floats, GroupSums, NetValues, SumsSource
 from mona_server.segment import Condition, Segment
 
 CACHE_BYTES = 256 * 2**20
@@ -25,10 +26,10 @@ class StackedSource:
     Both answer questions that differ only in frames and filters, so their axes stand for the same fields.
     """
 
-    def __init__(self, first: SumsSource, second: SumsSource, residual_of: tuple[int, ...] = ()) -> None:
+    def __init__(self, first: SumsSource, second: SumsSource, residuals: int = 0) -> None:
         self._parts = (first, second)
         shift = first.offsets - second.offsets
-        self._shift = np.concatenate([shift, shift[list(residual_of)]])
+        self._shift = np.concatenate([shift, np.zeros(residuals)])
         self._first = len(first.edges_ms) - 1
         pairs = zip(first.axes, second.axes, strict=True)
         merged = [_merged(a, b) for a, b in pairs]
@@ -105,17 +106,20 @@ class StackedSource:
         distinct, place = np.unique(np.concatenate(values), return_inverse=True)
         return NetValues(distinct, np.bincount(place, np.concatenate(weights), len(distinct)).astype(np.float64))
 
-    def residual(self, effects: Mapping[int, Sequence[Floats]]) -> StackedSource:
-        parts = [
-            part.residual(
-                {
-                    m: tuple(effect[places] for effect, places in zip(by_axis, self._places[k], strict=True))
-                    for m, by_axis in effects.items()
-                }
-            )
-            for k, part in enumerate(self._parts)
-        ]
-        return StackedSource(parts[0], parts[1], residual_of=tuple(effects))
+    def residual(self, effects: Mapping[int, Effects]) -> StackedSource:
+        shift = self.offsets - self._parts[1].offsets
+        parts = []
+        for k, part in enumerate(self._parts):
+            own = {
+                m: replace(
+                    expected,
+                    by_axis=tuple(e[at] for e, at in zip(expected.by_axis, self._places[k], strict=True)),
+                    constant=expected.constant + (shift[m] if k else 0.0),  # the other part has its own offset
+                )
+                for m, expected in effects.items()
+            }
+            parts.append(part.residual(own))
+        return StackedSource(parts[0], parts[1], residuals=len(effects))
 
     def _join(self, first: Floats, second: Floats, rows: Sequence[NDArray[np.intp]], groups: int) -> Floats:
         frames = self._first
@@ -175,7 +179,7 @@ class SlicedSource:
     def atoms(self, segments: Sequence[Segment], spans: Sequence[tuple[int, int]] | None = None) -> AtomSums:
         return self._source.atoms([both(self._baseline, segment) for segment in segments], spans)
 
-    def residual(self, effects: Mapping[int, Sequence[Floats]]) -> SlicedSource:
+    def residual(self, effects: Mapping[int, Effects]) -> SlicedSource:
         return SlicedSource(self._source.residual(effects), self._fixed, self._baseline, {})
 
     def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:

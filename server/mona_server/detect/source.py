@@ -107,6 +107,18 @@ class NetValues:
     weights: Floats = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What the values of a context's fields let expect of one metric, see :meth:`SumsSource.residual`."""
+
+    by_axis: tuple[Floats, ...]
+    """One array per axis, as long as the axis has conditions; zeros for an overlapping axis."""
+    constant: float = 0.0
+    """Taken off everybody."""
+    limit: float = np.inf
+    """Residuals are cut off at this distance from 0, so that a few extreme contexts do not decide."""
+
+
 class SumsSource(Protocol):
     """Sums for one :class:`SourceQuestion`. The same question always gives the same bits."""
 
@@ -141,13 +153,13 @@ class SumsSource(Protocol):
         """
         ...
 
-    def residual(self, effects: Mapping[int, Sequence[Floats]]) -> SumsSource:
+    def residual(self, effects: Mapping[int, Effects]) -> SumsSource:
         """The same source, whose sums (and atoms) hold one more metric per entry, in order, after those of ``metrics``.
 
-        For metric m of a context it is ``x - offset - Σ_j effects[m][j][code on axis j]``, where an axis on which the
-        context has no code adds nothing; without a value of m there is none. Its own offset is 0, and ``metrics`` and
-        ``offsets`` do not list it. ``effects[m]`` has one array per axis, as long as the axis has conditions; those of
-        an overlapping axis are 0. Chance is judged on residuals, because a change of mix is not a change.
+        For metric m of a context it is ``x - offset - constant - Σ_j by_axis[j][code on axis j]``, cut off at
+        ``±limit`` (:class:`Effects`). An axis on which the context has no code adds nothing; without a value of m there is
+        none. Its own offset is 0, and ``metrics`` and ``offsets`` do not list it. Chance is judged on residuals,
+        because a change of mix is not a change.
         """
         ...
 

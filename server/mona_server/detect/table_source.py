@@ -20,6 +20,7 @@ from mona_server.detect.source import (
     Axis,
     AxisRequest,
     Codes,
+    Effects,
     Floats,
     GroupSums,
     NetValues,
@@ -186,15 +187,16 @@ class TableSource:
         size, count, total, square = (np.concatenate(parts, axis=-1) for parts in zip(*columns, strict=True))
         return AtomSums(np.ascontiguousarray(member), size, count, total, square)
 
-    def residual(self, effects: Mapping[int, Sequence[Floats]]) -> TableSource:
+    def residual(self, effects: Mapping[int, Effects]) -> TableSource:
         """The same table with residuals as further metrics."""
         other = copy.copy(self)
         other._present, other._deviation = list(self._present), list(self._deviation)
-        for m, by_axis in effects.items():
-            left = self._deviation[m].copy()
-            for codes, effect in zip(self._codes, by_axis, strict=True):
+        for m, expected in effects.items():
+            left = self._deviation[m] - expected.constant
+            for codes, effect in zip(self._codes, expected.by_axis, strict=True):
                 if not isinstance(codes, Elements):
                     left -= np.append(effect, 0.0)[codes]
+            np.clip(left, -expected.limit, expected.limit, out=left)
             present = self._present[m]
             other._deviation.append(left if present is None else np.where(present, left, 0.0))
             other._present.append(present)

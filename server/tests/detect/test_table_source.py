@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mona_server.detect.expected import RIDGE, fit_effects
-from mona_server.detect.source import AxisRequest, Floats, SourceQuestion
+from mona_server.detect.source import AxisRequest, Effects, Floats, SourceQuestion
 from mona_server.detect.table_source import Coded, Column, Elements, TableSource, coded, matches
 from mona_server.errors import BadRequest
 from mona_server.segment import Condition, Differs, Equals, Matches, OneOf, Range, Segment
@@ -191,13 +191,13 @@ def test_residuals_take_off_what_the_fields_let_expect() -> None:
     source = TableSource(columns, time_ms, question)
     effects = (np.array([1.0, -2.0, 0.5, 4.0]), np.array([10.0, 20.0]))
     assert [len(axis.conditions) for axis in source.axes] == [4, 2]
-    residual = source.residual({0: effects})
+    residual = source.residual({0: Effects(effects, constant=0.25)})
     assert residual.metrics == source.metrics
     place = {"Eilat": 0, "Haifa": 1, "Jaffa": 2, None: 3}
     taken = np.array(
         [effects[0][place[c]] + {False: 10.0, True: 0.0, None: 20.0}[f] for c, f in zip(cities, flag, strict=True)]
     )
-    moved = TableSource(columns | {"amount": amount - taken}, time_ms, question)
+    moved = TableSource(columns | {"amount": amount - taken - 0.25}, time_ms, question)
     for axes in [(), (0,), (0, 1)]:
         got, expected, plain = residual.sums(axes), moved.sums(axes), source.sums(axes)
         by = moved.offsets[0] - source.offsets[0]
@@ -227,6 +227,7 @@ def test_effects_are_those_of_least_squares() -> None:
     learnt = np.arange(400) < 300
     design = np.concatenate([np.eye(3)[a], np.zeros((400, 1)), np.eye(2)[b], np.zeros((400, 1))], axis=1)[learnt]
     beta = np.linalg.solve(design.T @ design + RIDGE * np.eye(7), design.T @ (y[learnt] - y[learnt].mean()))
-    assert np.concatenate(effects[0]) == pytest.approx(beta)
+    assert np.concatenate(effects[0].by_axis) == pytest.approx(beta)
+    assert 0.3 < effects[0].limit < 1
     left = source.residual(effects).sums(())
     assert left.square[1].sum() < 0.02 * left.square[0].sum()
