@@ -11,6 +11,7 @@ from mona_server.detect.source import SourceQuestion
 from mona_server.errors import NotFound
 from mona_server.query.engines.duckdb import DuckEngine
 from mona_server.query.facts import Column, Facts
+from mona_server.query.freezing import fix_waiting, provisional
 from mona_server.query.sums import FactSums, open_source
 from mona_server.settings import Settings
 from mona_server.store.store import Store
@@ -37,7 +38,8 @@ class Dataset:
     def segmentation(self, field: str, name: str | None) -> Segmentation | None:
         """The segmentation of a field by name, or its default one; None when there is none."""
         found = self.config.fields.get(field) if self.config else None
-        return found.segmentation(name) if found else None
+        chosen = found.segmentation(name) if found else None
+        return provisional(self.facts, field, chosen) if chosen else None
 
     def source(self, question: SourceQuestion) -> FactSums:
         """What the search reads for one question."""
@@ -73,6 +75,8 @@ class Reader:
             columns = Facts.columns_of((), types)
             return Dataset(tenant, context_class, Facts(self.engine, columns=columns), config)
         facts = Facts.of(snapshot, self.engine, types)
+        if config is not None:
+            config = fix_waiting(self.store.meta, tenant, config, facts)
         return Dataset(tenant, context_class, facts, config, snapshot.revision, as_of_ms)
 
     def source(
