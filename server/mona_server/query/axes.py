@@ -26,7 +26,7 @@ class AxisPlan:
     """How the codes of one axis come about.
 
     ``dictionary`` values (or buckets) have raw codes 0, 1, ...; the next one is MISSING, and -1 is any other value.
-    ``remap[raw]`` is the code on ``axis``, or -1.
+    ``remap[raw]`` is the code on ``axis``, or -1; its last entry is for raw code -1.
     """
 
     axis: Axis
@@ -70,30 +70,38 @@ def plan_axis(
     return _value_axis(facts, request, chosen, rows_sql([name]), values)
 
 
-def enum_sql(plan: AxisPlan) -> str:
-    """An ENUM type of the dictionary, written in place."""
-    return "ENUM(" + ", ".join("'" + str(value).replace("'", "''") + "'" for value in plan.dictionary) + ")"
-
-
-def raw_code_sql(facts: Facts, plan: AxisPlan, enum: str) -> str:
-    """SQL for the raw code of a row, never NULL. ``enum``: the name of an ENUM type of the dictionary's texts."""
+def code_sql(facts: Facts, plan: AxisPlan, value: str | None = None) -> str:
+    """SQL for the code of a row on the axis, never NULL; ``value`` stands for the column."""
     column = facts.column(plan.axis.field)
-    name, kind = column.sql, column.kind
+    name = value or column.sql
     if plan.buckets is not None:
         code = plan.buckets.sql(name)
-    elif kind == "boolean":
+    elif column.kind == "boolean":
         places = {value: raw for raw, value in enumerate(plan.dictionary)}
         code = f"CASE {name} WHEN TRUE THEN {places.get(True, -1)} WHEN FALSE THEN {places.get(False, -1)} END"
     elif not plan.dictionary:
         code = f"CASE WHEN {name} IS NOT NULL THEN -1 END"
-    elif kind == "string":
-        code = f"CASE WHEN {name} IS NOT NULL THEN coalesce(CAST(enum_code(TRY_CAST({name} AS {enum})) AS INTEGER), -1) END"
+    elif column.kind == "string":
+        known = ", ".join("'" + str(text).replace("'", "''") + "'" for text in plan.dictionary)
+        code = f"CAST(enum_code(TRY_CAST({name} AS ENUM({known}))) AS INTEGER)"
+        code = f"CASE WHEN {name} IS NOT NULL THEN coalesce({code}, -1) END"
     else:
         # list_position counts from 1; numbers that stand for categories are few.
-        listed = ", ".join(f"{float(value)!r}::DOUBLE" for value in plan.dictionary)
-        code = f"CASE WHEN {name} IS NOT NULL THEN coalesce(list_position([{listed}], {name}), 0) - 1 END"
+        known = ", ".join(f"{float(number)!r}::DOUBLE" for number in plan.dictionary)
+        code = f"CASE WHEN {name} IS NOT NULL THEN coalesce(list_position([{known}], {name}), 0) - 1 END"
     size = len(plan.remap)
-    return f"CAST(coalesce({code}, {size - 2}) AS {'SMALLINT' if size < 2**15 else 'INTEGER'})"
+    code = f"coalesce({code}, {size - 2})"
+    if plan.remap != (*range(size - 1), -1):
+        turned = ", ".join(map(str, (plan.remap[-1], *plan.remap[:-1])))
+        code = f"[{turned}][{code} + 2]"
+    return f"CAST({code} AS {'SMALLINT' if size < 2**15 else 'INTEGER'})"
+
+
+def codes_sql(facts: Facts, plan: AxisPlan) -> str:
+    """SQL for the list of distinct codes of a row on an array axis: those of its elements, or of its only value."""
+    column = facts.column(plan.axis.field)
+    items = f"CASE WHEN len({column.list_sql}) > 0 THEN {column.list_sql} ELSE [{column.sql}] END"
+    return f"list_distinct(list_transform({items}, lambda e: {code_sql(facts, plan, 'e')}))"
 
 
 def _bucket_axis(

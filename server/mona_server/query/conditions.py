@@ -94,7 +94,7 @@ def condition_sql(facts: Facts, name: str, condition: Condition, bind: Binder) -
             found = f"coalesce(regexp_matches({scalar}, {pattern}), FALSE)"
             if listed is None:
                 return found
-            return f"({found} OR coalesce(list_bool_or(list_transform({listed}, e -> regexp_matches(e, {pattern}))), FALSE))"
+            return f"({found} OR coalesce(list_bool_or(list_transform({listed}, lambda e: regexp_matches(e, {pattern}))), FALSE))"
 
 
 def fit(column: Column, value: Scalar) -> Scalar | None:

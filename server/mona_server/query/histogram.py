@@ -9,7 +9,7 @@ import numpy as np
 
 from mona_server.config.segmentations import Segmentation, bucket_width
 from mona_server.detect.source import AxisRequest
-from mona_server.query.axes import AxisPlan, SegmentationOf, enum_sql, plan_axis, raw_code_sql
+from mona_server.query.axes import AxisPlan, SegmentationOf, code_sql, codes_sql, plan_axis
 from mona_server.query.facts import Facts
 from mona_server.query.measure import Key, Scan
 from mona_server.segment import Condition, Segment
@@ -45,22 +45,17 @@ def histogram(facts: Facts, scan: Scan, plan: AxisPlan) -> dict[Key, list[dict[s
     """Key → items ``{"segment", "size"}`` in the order of the bins, empty ones too; "other" holds what no bin has."""
     column = facts.column(plan.axis.field)
     keys = "".join(f"{key}, " for key in scan.keys)
-    source = scan.sql
-    if column.lists:
-        source = (
-            f"(SELECT {keys}MONA_SIGN, unnest(CASE WHEN len({column.list_sql}) > 0 THEN {column.list_sql} "
-            f"ELSE [{column.sql}] END) AS {column.sql} FROM {scan.sql})"
-        )
-    code = raw_code_sql(facts, plan, enum_sql(plan))
+    code = f"unnest({codes_sql(facts, plan)})" if column.lists else code_sql(facts, plan)
     rows = facts.rows(
-        f"SELECT {keys}{code} AS code, CAST(sum(MONA_SIGN) AS BIGINT) AS n FROM {source} GROUP BY {keys}code",
+        f"SELECT {keys}code, CAST(sum(MONA_SIGN) AS BIGINT) AS n "
+        f"FROM (SELECT {keys}{code} AS code, MONA_SIGN FROM {scan.sql}) GROUP BY {keys}code",
         scan.values,
     )
     counts: dict[Key, list[int]] = {}
     bins = len(plan.axis.conditions)
     for row in rows:
         sizes = counts.setdefault(tuple(row[: len(scan.keys)]), [0] * (bins + 1))
-        sizes[plan.remap[row[-2]]] += int(row[-1])
+        sizes[row[-2]] += int(row[-1])
     return {key: _items(plan.axis.field, plan.axis.conditions, sizes) for key, sizes in counts.items()}
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mona_server.detect.source import Floats, SourceQuestion
-from mona_server.query.axes import AxisPlan, SegmentationOf, enum_sql, plan_axis, raw_code_sql
+from mona_server.detect.source import Effects, Floats, SourceQuestion
+from mona_server.query.axes import AxisPlan, SegmentationOf, code_sql, codes_sql, plan_axis
 from mona_server.query.conditions import Binder, fields_of, row_filter, segment_sql
 from mona_server.query.facts import Facts
 from mona_server.segment import Equals, Segment
@@ -47,16 +47,19 @@ class Rows:
     order: Indexes | None = field(repr=False)
     """Row here → place in the answer of the engine; None: the same order."""
 
-    def with_residuals(self, effects: Mapping[int, Sequence[Floats]]) -> Rows:
-        """The same rows with ``deviation - Σ effects of the codes`` as further metrics."""
+    def with_residuals(self, effects: Mapping[int, Effects]) -> Rows:
+        """The same rows with residuals as further metrics, see :meth:`SumsSource.residual`."""
         deviations, present = list(self.deviations), list(self.present)
-        for m, by_axis in effects.items():
-            left = self.deviations[m].copy()
-            for codes, effect in zip(self.codes, by_axis, strict=True):
+        for m, expected in effects.items():
+            left = self.deviations[m] - expected.constant
+            for codes, effect in zip(self.codes, expected.by_axis, strict=True):
                 if not isinstance(codes, Elements):
                     left -= np.append(effect, 0.0)[codes]
+            np.clip(left, -expected.limit, expected.limit, out=left)
             there = self.present[m]
-            deviations.append(left if there is None else np.where(there, left, 0.0))
+            if there is not None:
+                left[~there] = 0.0
+            deviations.append(left)
             present.append(there)
         return replace(self, deviations=tuple(deviations), present=tuple(present))
 
@@ -107,7 +110,7 @@ def load_rows(facts: Facts, question: SourceQuestion, segmentation_of: Segmentat
     items = ["MONA_AXIS AS t", "MONA_SIGN AS sign"]
     for i, plan in enumerate(plans):
         if not listed[i]:
-            items.append(f"{raw_code_sql(facts, plan, enum_sql(plan))} AS a{i}")
+            items.append(f"{code_sql(facts, plan)} AS a{i}")
     for m, metric in enumerate(question.metrics):
         items.append(f"{_metric_sql(facts, metric, bind)} AS m{m}")
     fields = [plan.axis.field for plan in plans] + list(question.metrics)
@@ -127,7 +130,7 @@ def load_rows(facts: Facts, question: SourceQuestion, segmentation_of: Segmentat
         if listed[i]:
             codes.append(_elements(facts, plan, rows_sql([plan.axis.field]), bind, order))
         else:
-            codes.append(_remap(plan)[take(found.pop(f"a{i}"))])
+            codes.append(take(found.pop(f"a{i}")))
     deviations, present, offsets = [], [], []
     for m in range(len(question.metrics)):
         values = np.asarray(take(found.pop(f"m{m}")), np.float64)
@@ -155,11 +158,6 @@ def load_rows(facts: Facts, question: SourceQuestion, segmentation_of: Segmentat
     )
 
 
-def _remap(plan: AxisPlan) -> Codes:
-    """Raw code → code."""
-    return np.asarray(plan.remap, np.int16 if len(plan.axis.conditions) < 2**15 else np.int32)
-
-
 def _metric_sql(facts: Facts, metric: str, bind: Binder) -> str:
     """The number of a metric, NaN where it has none; of other types only the presence counts, as 0."""
     column = facts.column(metric)
@@ -182,24 +180,17 @@ def _frames(times: NDArray[Any], edges_ms: Sequence[int]) -> Codes:
 def _elements(facts: Facts, plan: AxisPlan, rows: str, bind: Binder, order: Indexes | None) -> Elements:
     """The codes of an array axis: those of each distinct element, or of the scalar, or MISSING."""
     column = facts.column(plan.axis.field)
-    name, listed = column.sql, column.list_sql
     # The window function without an order numbers the rows as they come, like the main scan.
-    found = facts.arrays(
-        f"SELECT i, {raw_code_sql(facts, plan, enum_sql(plan))} AS a FROM (SELECT i, unnest("
-        f"CASE WHEN len({listed}) > 0 THEN {listed} ELSE [{name}] END) AS {name} "
-        f"FROM (SELECT row_number() OVER () - 1 AS i, {name}, {listed} FROM {rows}))",
-        bind.values,
-    )
-    place = np.asarray(found["i"], np.int64)
-    codes = np.asarray(_remap(plan)[found["a"]])
+    numbered = f"SELECT row_number() OVER () - 1 AS i, {column.sql}, {column.list_sql} FROM {rows}"
+    found = facts.arrays(f"SELECT i, unnest({codes_sql(facts, plan)}) AS a FROM ({numbered})", bind.values)
+    kept = np.flatnonzero(found["a"] >= 0)
+    place, codes = np.asarray(found["i"], np.int64)[kept], np.asarray(found["a"])[kept]
     if order is not None:
         turned = np.empty(len(order), np.int64)
         turned[order] = np.arange(len(order))
         place = turned[place]
-    kept = np.flatnonzero(codes >= 0)
-    # By row, then code; groups of one label count a row once.
-    pair = np.unique(place[kept] * (len(plan.axis.conditions) + 1) + codes[kept])
-    return Elements(pair // (len(plan.axis.conditions) + 1), (pair % (len(plan.axis.conditions) + 1)).astype(np.int32))
+    by_row = np.lexsort((codes, place))
+    return Elements(place[by_row], codes[by_row])
 
 
 def _offset(total: float, count: float) -> float:

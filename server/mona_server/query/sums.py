@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mona_server.detect.source import AtomSums, Axis, Floats, GroupSums, NetValues, SourceQuestion
+from mona_server.detect.source import AtomSums, Axis, Effects, Floats, GroupSums, NetValues, SourceQuestion
 from mona_server.errors import BadRequest
 from mona_server.query.axes import SegmentationOf, no_segmentations
 from mona_server.query.conditions import Binder, row_filter, segment_sql
@@ -105,7 +105,7 @@ class FactSums:
             member = np.concatenate([member[pair // len(words)], bits.astype(bool)], axis=1)
         return AtomSums(np.ascontiguousarray(member), *self._scatter(atom, len(member), None, spans))
 
-    def residual(self, effects: Mapping[int, Sequence[Floats]]) -> FactSums:
+    def residual(self, effects: Mapping[int, Effects]) -> FactSums:
         """The same source with residuals as further metrics; see :class:`SumsSource`."""
         self._kept.clear()  # two sets of columns at a time would not fit
         return FactSums(self._facts, self._question, self._rows.with_residuals(effects))
