@@ -4,6 +4,9 @@ Files are merged in tiers: eight files of about one size become one of the next,
 logarithmic number of times. A day with many rows gets files of its own; the days with few rows, as late labels
 make them, stay together in one file that is sorted by day.
 
+A day whose rows may to a large part cancel each other is merged as a whole, whatever the sizes: late labels leave
+a plus row in the day's file and its minus row in another.
+
 A plus row and the minus row that cancels it are dropped together once the minus row is older than the as-of
 horizon: every read that is still allowed sees both or neither.
 """
@@ -28,8 +31,21 @@ FAN_IN = 8
 """Files of one tier that are merged at once."""
 DAY_ROWS = 50_000
 """A day with at least so many rows gets files of its own."""
+CANCELLED_SHARE = 0.2
+"""Old files of a day are merged when at least this share of their rows may cancel each other ..."""
+UNSETTLED_SHARE = 0.1
+"""... and at least this share was not in such a merge yet."""
 _BASE_ROWS = 10_000
 _MAX_MERGED_ROWS = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Files to merge into one, or into one per day."""
+
+    files: list[LakeFile]
+    settles: bool
+    """These are all old files of their day, so what cancels is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +63,36 @@ def tier(rows: int) -> int:
     return max(0, math.floor(math.log(max(rows, 1) / _BASE_ROWS, FAN_IN)) + 1)
 
 
-def candidates(files: Sequence[LakeFile]) -> list[LakeFile]:
-    """The files to merge next; empty when none is worth it. Files of one kind and class."""
-    groups: dict[tuple[int | None, int], list[LakeFile]] = defaultdict(list)
+def plan(files: Sequence[LakeFile], horizon_revision: int) -> Plan | None:
+    """What to merge next; None when nothing is worth it. Files of one kind and class."""
+    by_day: dict[int | None, list[LakeFile]] = defaultdict(list)
     for file in files:
         first, last = file.days
-        groups[first if first == last and file.level else None, tier(file.rows)].append(file)
-    for _, group in sorted(groups.items(), key=lambda item: item[0][1]):
-        chosen: list[LakeFile] = []
-        for file in sorted(group, key=lambda f: f.file_id)[: FAN_IN * 2]:
-            if sum(f.rows for f in chosen) + file.rows <= _MAX_MERGED_ROWS:
-                chosen.append(file)
-        if len(chosen) >= FAN_IN:
-            return chosen
-    return []
+        by_day[first if first == last and file.level else None].append(file)
+    for group in by_day.values():
+        by_tier: dict[int, list[LakeFile]] = defaultdict(list)
+        for file in group:
+            by_tier[tier(file.rows)].append(file)
+        for _, alike in sorted(by_tier.items()):
+            if len(alike) >= FAN_IN:
+                return Plan(_bounded(alike[: FAN_IN * 2]), settles=False)
+        # Old rows are looked through together for what cancels, again when enough new ones have become old.
+        aged = [file for file in group if file.max_revision <= horizon_revision]
+        rows = sum(file.rows for file in aged)
+        unsettled = sum(file.rows for file in aged if file.settled < file.max_revision)
+        if 2 * sum(file.minus for file in aged) >= CANCELLED_SHARE * rows and unsettled >= UNSETTLED_SHARE * rows > 0:
+            return Plan(_bounded(aged), settles=True)
+    return None
+
+
+def _bounded(files: Sequence[LakeFile]) -> list[LakeFile]:
+    chosen: list[LakeFile] = []
+    rows = 0
+    for file in sorted(files, key=lambda f: f.file_id):
+        if not chosen or rows + file.rows <= _MAX_MERGED_ROWS:
+            chosen.append(file)
+            rows += file.rows
+    return chosen
 
 
 def horizon(store: Store, now_ms: int, asof_ms: int) -> int:
@@ -82,14 +114,15 @@ def compact(
 ) -> Compacted | None:
     """One merge of one kind and class; None when there is nothing to do."""
     with store.state.reading() as connection:
-        files = candidates(lake.live(connection, store.lake, kind, class_id))
-    if not files:
+        found = plan(lake.live(connection, store.lake, kind, class_id), horizon_revision)
+    if found is None:
         return None
+    files = found.files
     lake.check_presence(files)
     query = rows_of(duck, files)
     if kind == "facts":
         query = _without_cancelled(query, files, horizon_revision)
-    new = write_by_day(store, duck, kind, class_id, query)
+    new = write_by_day(store, duck, kind, class_id, query, settled=horizon_revision if found.settles else 0)
     swap(store, files, new, now_ms)
     return Compacted(len(files), len(new), sum(f.rows for f in files), sum(f.rows for f in new))
 
@@ -130,7 +163,14 @@ def _without_cancelled(query: str, files: Sequence[LakeFile], horizon_revision: 
 
 
 def write_by_day(
-    store: Store, duck: duckdb.DuckDBPyConnection, kind: str, class_id: int, query: str, *, level: int = 1
+    store: Store,
+    duck: duckdb.DuckDBPyConnection,
+    kind: str,
+    class_id: int,
+    query: str,
+    *,
+    level: int = 1,
+    settled: int = 0,
 ) -> list[NewFile]:
     """The rows of a query as durable files: one for each day with many rows, one for the others. May be none."""
     duck.execute(f"CREATE OR REPLACE TEMP TABLE merged AS {query}")
@@ -143,7 +183,11 @@ def write_by_day(
         result = []
         for condition in conditions:
             rows = f"SELECT {_types(duck, kind)} FROM merged WHERE {condition}"
-            result.append(lake.write_query(duck, store.lake, kind, class_id, rows, order=ORDER[kind], level=level))
+            result.append(
+                lake.write_query(
+                    duck, store.lake, kind, class_id, rows, order=ORDER[kind], level=level, settled=settled
+                )
+            )
             point("compact: file written")
         return result
     finally:

@@ -73,7 +73,11 @@ def erase(store: Store, duck: duckdb.DuckDBPyConnection, class_id: int, now_ms: 
             left = row[0] if row else 0
             if left == file.rows:
                 continue
-            new = compact.write_by_day(store, duck, kind, class_id, kept, level=file.level) if left else []
+            new = (
+                compact.write_by_day(store, duck, kind, class_id, kept, level=file.level, settled=file.settled)
+                if left
+                else []
+            )
             compact.swap(store, [file], new, now_ms)
             removed += file.rows - left
     duck.execute("DROP TABLE erased")

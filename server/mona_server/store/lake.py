@@ -26,7 +26,7 @@ ROW_GROUP_ROWS = 65_536
 GRACE_MS = 15 * 60_000
 _FILE_COLUMNS = (
     "file_id, kind, class_id, path, rows, bytes, checksum, min_time_ms, max_time_ms, min_revision, max_revision,"
-    " columns, level, added_ms, removed_ms"
+    " columns, level, minus, settled, added_ms, removed_ms"
 )
 
 
@@ -48,6 +48,11 @@ class LakeFile:
     max_revision: int
     columns: tuple[str, ...]
     level: int
+    """0 = flushed, 1 = compacted."""
+    minus: int
+    """Rows with sign -1."""
+    settled: int
+    """Pairs that were cancelled by a revision up to this one have been looked for, and dropped."""
     added_ms: int
     removed_ms: int | None = None
 
@@ -73,6 +78,8 @@ class NewFile:
     max_revision: int
     columns: tuple[str, ...]
     level: int
+    minus: int
+    settled: int
 
 
 def engine(*, threads: int = 1, memory: str = "512MB", spill: Path | None = None) -> duckdb.DuckDBPyConnection:
@@ -120,7 +127,15 @@ def write_columns(
 
 
 def write_query(
-    duck: duckdb.DuckDBPyConnection, lake: Path, kind: str, class_id: int, query: str, *, order: str, level: int
+    duck: duckdb.DuckDBPyConnection,
+    lake: Path,
+    kind: str,
+    class_id: int,
+    query: str,
+    *,
+    order: str,
+    level: int,
+    settled: int = 0,
 ) -> NewFile:
     """Write the rows of a query as one durable file, sorted by ``order`` (SQL). There must be a row."""
     folder = lake / kind / str(class_id)
@@ -133,8 +148,9 @@ def write_query(
     sync(path)
     sync(folder)
     time = "MONA_TIMESTAMP" if kind == "facts" else "MONA_ARRIVAL_TIMESTAMP"
+    minus = "count(*) FILTER (WHERE MONA_SIGN < 0)" if kind == "facts" else "0"
     row = duck.execute(
-        f"SELECT count(*), min({time}), max({time}), min(MONA_REVISION), max(MONA_REVISION)"
+        f"SELECT count(*), min({time}), max({time}), min(MONA_REVISION), max(MONA_REVISION), {minus}"
         f" FROM read_parquet({quote(str(path))})"
     ).fetchone()
     assert row is not None
@@ -152,6 +168,8 @@ def write_query(
         max_revision=row[4],
         columns=tuple(column[0] for column in described),
         level=level,
+        minus=row[5],
+        settled=settled,
     )
 
 
@@ -207,7 +225,7 @@ def add(connection: sqlite3.Connection, files: Iterable[NewFile], now_ms: int) -
         state.book(connection, file.kind, file.class_id, file.rows)
     connection.executemany(
         "INSERT INTO files (kind, class_id, path, rows, bytes, checksum, min_time_ms, max_time_ms, min_revision,"
-        " max_revision, columns, level, added_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " max_revision, columns, level, minus, settled, added_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 f.kind,
@@ -222,6 +240,8 @@ def add(connection: sqlite3.Connection, files: Iterable[NewFile], now_ms: int) -
                 f.max_revision,
                 json.dumps(f.columns, ensure_ascii=False),
                 f.level,
+                f.minus,
+                f.settled,
                 now_ms,
             )
             for f in files

@@ -82,7 +82,9 @@ CREATE TABLE files (
     min_revision INTEGER NOT NULL,
     max_revision INTEGER NOT NULL,
     columns      TEXT    NOT NULL,  -- JSON list of its physical columns
-    level        INTEGER NOT NULL,  -- 0 = flushed, 1 = compacted to one day
+    level        INTEGER NOT NULL,  -- 0 = flushed, 1 = compacted
+    minus        INTEGER NOT NULL,  -- rows with sign -1
+    settled      INTEGER NOT NULL,  -- pairs that a revision up to this one cancelled were dropped
     added_ms     INTEGER NOT NULL,
     removed_ms   INTEGER
 ) STRICT;
