@@ -8,7 +8,7 @@ and :func:`classes` gives context classes whose segmentations are complete.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -24,19 +24,26 @@ ENOUGH_VALUES = 1_000
 
 def classes(meta: Engine, revision: Revision) -> Mapping[str, ContextClass]:
     """The context classes of a revision, with what was fixed from data for the segmentations as they are now."""
-    wanted = select(table).where(table.c.tenant == revision.tenant)
-    by_class: dict[str, dict[tuple[str, str], Mapping[str, Any]]] = {}
     with meta.connect() as connection:
-        rows = connection.execute(wanted).mappings().all()
+        rows = connection.execute(select(table).where(table.c.tenant == revision.tenant)).mappings().all()
+    return {name: _apply(one, rows) for name, one in revision.classes.items()}
+
+
+def complete(meta: Engine, tenant: str, context_class: ContextClass) -> ContextClass:
+    """One class, with what was fixed from data for its segmentations as they are now."""
+    with meta.connect() as connection:
+        rows = connection.execute(select(table).where(table.c.tenant == tenant)).mappings().all()
+    return _apply(context_class, rows)
+
+
+def _apply(context_class: ContextClass, rows: Sequence[Any]) -> ContextClass:
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for row in rows:
-        context_class = revision.classes.get(row["context_class"])
-        field = context_class.fields.get(row["field"]) if context_class else None
+        field = context_class.fields.get(row["field"]) if row["context_class"] == context_class.name else None
         segmentation = field.segmentations.get(row["segmentation"]) if field else None
         if segmentation is not None and _definition(segmentation) == row["definition"]:
-            by_class.setdefault(row["context_class"], {})[row["field"], row["segmentation"]] = row["frozen"]
-    return {
-        name: one.with_frozen(by_class[name]) if name in by_class else one for name, one in revision.classes.items()
-    }
+            found[row["field"], row["segmentation"]] = row["frozen"]
+    return context_class.with_frozen(found) if found else context_class
 
 
 def waiting(context_class: ContextClass) -> tuple[tuple[str, str], ...]:

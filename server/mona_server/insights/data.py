@@ -14,6 +14,7 @@ from mona_server.detect.source import SourceQuestion, SumsSource
 from mona_server.errors import NotFound
 from mona_server.query.engines.duckdb import DuckEngine
 from mona_server.query.facts import Facts
+from mona_server.query.freezing import fix_waiting, provisional
 from mona_server.query.sums import open_source
 from mona_server.segment import Segment
 from mona_server.store.store import Store
@@ -38,7 +39,8 @@ class ClassData:
         except NotFound:
             return None
         types = {name: str(one.type) for name, one in context_class.saved_fields.items()}
-        return cls(Facts.of(snapshot, engine, types), context_class, snapshot.revision)
+        facts = Facts.of(snapshot, engine, types)
+        return cls(facts, fix_waiting(store.meta, tenant, context_class, facts), snapshot.revision)
 
     def look(self, question: SourceQuestion) -> SumsSource:
         """Sums for a question."""
@@ -66,7 +68,8 @@ class ClassData:
 
     def _segmentation(self, name: str, segmentation: str | None) -> Segmentation | None:
         one = self.context_class.saved_fields.get(name)
-        return None if one is None else one.segmentation(segmentation)
+        chosen = None if one is None else one.segmentation(segmentation)
+        return None if chosen is None else provisional(self.facts, name, chosen)
 
 
 def overlaps(source: SumsSource, segments: list[Segment]) -> NDArray[np.float64]:

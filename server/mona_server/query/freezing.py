@@ -22,7 +22,10 @@ MOST_VALUES = 1_000_000
 
 
 def fix_waiting(meta: Engine, tenant: str, config: ContextClass, facts: Facts) -> ContextClass:
-    """The class with the segmentations fixed that have waited for these facts; stored in ``meta.db``."""
+    """The class with all segmentations that were ever fixed, and those fixed that have waited for these facts."""
+    if not frozen.waiting(config):
+        return config
+    config = frozen.complete(meta, tenant, config)
     for field, segmentation in frozen.waiting(config):
         if field not in facts.columns:
             continue
