@@ -5,16 +5,19 @@ Pure: arrays in, findings out. ``source_for`` opens what a question asks for, ti
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from mona_server.detect.baselines import baselines
 from mona_server.detect.candidates import Block, Limits, Tally, blocks
 from mona_server.detect.gate import Count, Inside, passing
-from mona_server.detect.signal import Finding, Report, SearchResult, Signal, strength
+from mona_server.detect.second_gate import Gate, Settled, open_gate
+from mona_server.detect.signal import Report, SearchResult, Signal, strength
 from mona_server.detect.sliced import StackedSource
 from mona_server.detect.source import SumsSource
 from mona_server.detect.verses.base import Statistic, Verse
 from mona_server.detect.windows import Look, Plan, window_end
+from mona_server.segment import Segment
 
 MAX_CANDIDATES = 2_000_000
 
@@ -26,10 +29,12 @@ def search(
     *,
     data_start_ms: int,
     max_candidates: int = MAX_CANDIDATES,
+    known: Sequence[Segment] = (),
 ) -> SearchResult:
     """Findings of one verse for the window end at or before ``now``.
 
-    ``data_start_ms`` is the time of the first context of the class on the verse's time axis. Raises
+    ``data_start_ms`` is the time of the first context of the class on the verse's time axis. ``known``: new segments
+    that another verse tells of; a size or sum that they enlarge is no finding of its own. Raises
     :class:`BadRequest` where the windows need too many frames, or the source does not know a field.
     """
     at_ms = int(window_end(verse["cadence"], now).timestamp() * 1000)
@@ -38,26 +43,34 @@ def search(
         return SearchResult(at_ms, (), (), Report(notes=("there is no data to judge in the windows",)))
     source = opened(plan, source_for)
     tally, count = Tally(), Count()
-    signals: list[Signal] = []
+    places = list(baselines(verse, plan, source))
+    rate = float(verse["max_false_discovery_rate"]) / max(len(places), 1)
+    settled: list[Settled] = []
     sizes = [0.0, 0.0]
-    for inside in baselines(verse, plan, source):
-        signals += _level_gate(inside, tally, count, max_candidates)
-        sizes[0] += float(inside.base.size[:, plan.target.frames].sum())
-        sizes[1] += float(inside.base.size[:, plan.benchmark.frames].sum())
-    signals.sort(key=strength)
-    notes = ("the depth was lowered, because there were too many candidates",) if tally.lowered else ()
+    passed = 0
+    for place in places:
+        gate = open_gate(place, rate, known)
+        signals = _level_gate(gate, tally, count, max_candidates)
+        passed += len(signals)
+        settled.append(gate.settle(signals))
+        sizes[0] += float(place.base.size[:, plan.target.frames].sum())
+        sizes[1] += float(place.base.size[:, plan.benchmark.frames].sum())
+    findings = sorted((f for one in settled for f in one.findings), key=lambda finding: strength(finding.main))
+    held_back = sorted((signal for one in settled for signal in one.held_back), key=strength)
+    tested = [one.tests for one in settled if one.tests is not None]
     report = Report(
         candidates=tally.candidates,
         pruned=tally.pruned,
-        tests=count.tests,
-        passed_level=len(signals),
-        passed_chance=len(signals),
+        tests=sum(tested) if tested else count.tests,
+        passed_level=passed,
+        passed_chance=passed - len(held_back),
         max_depth_used=tally.max_depth_used,
+        expected_false=sum(one.expected_false or 0.0 for one in settled) if tested else None,
         target_size=sizes[0],
         benchmark_size=sizes[1],
-        notes=notes,
+        notes=("the depth was lowered, because there were too many candidates",) if tally.lowered else (),
     )
-    return SearchResult(at_ms, tuple(Finding(signal) for signal in signals), (), report)
+    return SearchResult(at_ms, tuple(findings), tuple(held_back), report)
 
 
 def opened(plan: Plan, source_for: Look) -> SumsSource:
@@ -97,12 +110,14 @@ def limits_of(inside: Inside, max_candidates: int = MAX_CANDIDATES) -> Limits:
     )
 
 
-def _level_gate(inside: Inside, tally: Tally, count: Count, max_candidates: int) -> list[Signal]:
-    """All signals of one baseline that pass gate 1."""
+def _level_gate(gate: Gate, tally: Tally, count: Count, max_candidates: int) -> list[Signal]:
+    """All signals of one baseline that pass gate 1; the second gate sees every candidate on the way."""
+    inside = gate.inside
     found: list[Signal] = []
     if inside.verse.type.with_baseline:
         tally.candidates += 1
         found += passing(inside, Block(inside.base, ()), count, own_baseline=True)
     for block in blocks(inside.source, inside.segment_axes, inside.base, limits_of(inside, max_candidates), tally):
+        gate.add(block)
         found += passing(inside, block, count)
     return found

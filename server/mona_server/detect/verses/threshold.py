@@ -7,8 +7,8 @@ import numpy as np
 from mona_server.detect.levels import Levels, Mask, Scene, existence, moments, simple_sizes
 from mona_server.detect.parameters import BOOLEAN, NUMBER, PERIOD, Group, Parameter, optional
 from mona_server.detect.source import Floats, GroupSums
-from mona_server.detect.verses.base import Statistic, VerseType, common
-from mona_server.detect.windows import period_plan
+from mona_server.detect.verses.base import Statistic, Verse, VerseType, common
+from mona_server.detect.windows import Plan, period_plan
 
 LIMIT = (
     Parameter("threshold", NUMBER, None, Group.BASIC, "The limit.", required=True),
@@ -63,6 +63,13 @@ def threshold(scene: Scene) -> Levels:
     nothing = np.zeros(value.shape, dtype=bool)
     usable = violates(value) & (count >= 2)
     return Levels(value, benchmark, np.full_like(value, np.nan), np.abs(value - benchmark), nothing, usable, count)
+
+
+def beyond(verse: Verse, plan: Plan, base: GroupSums, metric: int, offset: float) -> bool:
+    """Does the baseline itself violate the threshold?"""
+    sizes = simple_sizes(verse, plan, base, base)
+    value, _ = statistic_of(Scene(verse, plan, base, base, sizes, metric, offset), base)
+    return bool(value[0] > verse["threshold"] if verse["over_threshold"] else value[0] < verse["threshold"])
 
 
 def _threshold(statistic: Statistic, name: str, doc: str) -> VerseType:

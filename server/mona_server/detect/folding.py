@@ -1,0 +1,128 @@
+"""Redundancy without a test: which signals only repeat a stronger one, by sizes and levels alone.
+
+Used where the chance gate is off, and for hard limits. Same metric, same direction:
+
+- segments that share at least 80 % of their contexts are one, the shorter description stands;
+- a child whose change is no larger than its parent's says nothing new;
+- a parent whose change is gone without the child is the child's shadow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from mona_server.detect.gate import Inside
+from mona_server.detect.levels import Scene, round12
+from mona_server.detect.signal import Finding, Related, Relation, Signal, strength
+from mona_server.detect.source import AtomSums, Floats, GroupSums
+from mona_server.detect.verses.base import Statistic
+from mona_server.segment import Segment
+
+SAME = 0.8
+MORE = 1.25
+"""A child's level must be so much larger than its parent's to be a finding of its own."""
+MOST = 400
+"""Weaker signals than these are folded by their description alone."""
+
+
+def relation(main: Signal, other: Signal) -> Relation:
+    """How a folded signal is related to the one that stands."""
+    if main.verse.name != other.verse.name:
+        return "same_metric_other_verse"
+    if main.metric != other.metric:
+        return "same_segment_other_metric"
+    if other.union:
+        return "adjacent"
+    if within(other.segment, main.segment):
+        return "child"
+    if within(main.segment, other.segment):
+        return "parent"
+    return "sibling" if main.segment.fields == other.segment.fields else "overlap"
+
+
+def within(inner: Segment, outer: Segment) -> bool:
+    """Does the inner segment have all conditions of the outer one?"""
+    return set(outer.conditions) <= set(inner.conditions)
+
+
+def fold(signals: Sequence[Signal], inside: Inside) -> tuple[Finding, ...]:
+    """Findings, strongest first, each with the signals that only repeat it."""
+    ordered = sorted(signals, key=strength)
+    groups: dict[tuple[str | None, bool], list[Signal]] = {}
+    for signal in ordered:
+        groups.setdefault((signal.metric, signal.desc), []).append(signal)
+    findings = [finding for group in groups.values() for finding in _fold_group(group, inside)]
+    return tuple(sorted(findings, key=lambda finding: strength(finding.main)))
+
+
+def _fold_group(signals: list[Signal], inside: Inside) -> list[Finding]:
+    if len(signals) == 1:
+        return [Finding(signals[0])]
+    near = signals[:MOST]
+    atoms = inside.source.atoms([signal.segment for signal in near], None)
+    shared = _shared(atoms)
+    own = np.diag(shared)
+    union = own[:, None] + own[None, :] - shared
+    jaccard = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    mains: list[int] = []
+    folded: dict[int, list[Signal]] = {}
+    for k, signal in enumerate(near):
+        into = next((m for m in mains if _repeats(near[m], signal, jaccard[m, k], atoms, (m, k), inside)), None)
+        if into is None:
+            mains.append(k)
+            folded[k] = []
+        else:
+            folded[into].append(signal)
+    for signal in signals[MOST:]:
+        into = next((m for m in mains if within(signal.segment, near[m].segment)), mains[0])
+        folded[into].append(signal)
+    return [_finding(near[m], folded[m], [jaccard[m, k] >= SAME for k in range(len(near))], near) for m in mains]
+
+
+def _repeats(
+    main: Signal, other: Signal, jaccard: float, atoms: AtomSums, columns: tuple[int, int], inside: Inside
+) -> bool:
+    if jaccard >= SAME:
+        return True
+    if within(other.segment, main.segment):
+        return other.level <= MORE * main.level
+    if within(main.segment, other.segment):
+        return not _stands_without(other, atoms, columns, inside)
+    return False
+
+
+def _stands_without(parent: Signal, atoms: AtomSums, columns: tuple[int, int], inside: Inside) -> bool:
+    """Does the parent still pass its level when the contexts of the child are taken out?"""
+    verse = inside.verse
+    if verse.type.statistic is Statistic.DISTRIBUTION:
+        return False
+    child, outer = columns
+    rest = atoms.member[:, outer] & ~atoms.member[:, child]
+    count, total, square = (part[:, rest].sum(axis=1)[:, None, :] for part in (atoms.count, atoms.total, atoms.square))
+    size = atoms.size[rest].sum(axis=0)[None, :]
+    groups = GroupSums((), np.zeros((1, 0), dtype=np.int32), size, count, total, square)
+    sizes = verse.type.sizes(verse, inside.plan, groups, inside.base)
+    m = 0 if parent.metric is None else inside.source.metrics.index(parent.metric)
+    offset = float(inside.source.offsets[m]) if parent.metric is not None else 0.0
+    levels = verse.type.levels(Scene(verse, inside.plan, groups, inside.base, sizes, m, offset))
+    if not levels.usable[0] or levels.desc[0] != parent.desc:
+        return False
+    return bool(round12(levels.level)[0] >= parent.min_level)
+
+
+def _shared(atoms: AtomSums) -> Floats:
+    """(G, G): contexts in both of two segments, all frames together."""
+    member = atoms.member.astype(np.float64)
+    return np.asarray(member.T @ (atoms.size.sum(axis=1)[:, None] * member))
+
+
+def _finding(main: Signal, folded: list[Signal], same: list[bool], near: list[Signal]) -> Finding:
+    """The shortest description of the same contexts stands for the group."""
+    twins = [signal for signal, equal in zip(near, same, strict=True) if equal and signal in folded]
+    shortest = min([main, *twins], key=lambda signal: (len(signal.segment), strength(signal)))
+    rest = [signal for signal in (main, *folded) if signal is not shortest]
+    related = [Related(replace(s, folded_into=shortest.id), relation(shortest, s)) for s in sorted(rest, key=strength)]
+    return Finding(shortest, tuple(related))
