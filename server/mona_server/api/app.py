@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -22,6 +20,7 @@ from mona_server.api.v1 import admin, classes, config, events, jobs, meta, sessi
 from mona_server.errors import BadRequest, MonaError
 from mona_server.segment import SegmentError
 from mona_server.settings import Settings
+from mona_server.store import Store
 
 log = structlog.get_logger("mona.http")
 
@@ -30,7 +29,7 @@ ROUTERS = (token_routes.router, services.router, health.router)
 V1_ROUTERS = tuple(part.router for part in (meta, session, classes, config, events, views, jobs, admin))
 
 
-def create_app(settings: Settings, store: Any, *, clock: Clock = system_clock) -> FastAPI:
+def create_app(settings: Settings, store: Store, *, clock: Clock = system_clock) -> FastAPI:
     """The application over an open :class:`mona_server.store.Store`.
 
     ``clock`` gives Unix milliseconds. Pages are added with ``app.include_router(router)``.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from fastapi import Request
 from sqlalchemy import Engine
@@ -13,8 +13,10 @@ from sqlalchemy import Engine
 from mona_server.api.caller import Access
 from mona_server.api.identity.jwt import Signer
 from mona_server.api.work import ByteBudget, FailureLimit, TenantGate
+from mona_server.query.reader import Reader
 from mona_server.sealing import Sealer
 from mona_server.settings import Settings
+from mona_server.store import Store
 
 Clock = Callable[[], int]
 """Unix milliseconds."""
@@ -29,7 +31,7 @@ class Edge:
     """One server's HTTP edge."""
 
     settings: Settings
-    store: Any
+    store: Store
     meta: Engine
     sealer: Sealer
     signer: Signer
@@ -38,6 +40,24 @@ class Edge:
     budget: ByteBudget
     gate: TenantGate
     failures: FailureLimit = field(default_factory=lambda: FailureLimit(10))
+
+    _reader: Reader | None = None
+    _opening: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def reader(self) -> Reader:
+        """The query engine over the store, opened at the first question."""
+        with self._opening:
+            if self._reader is None:
+                self._reader = Reader(self.store, self.settings)
+            return self._reader
+
+    def close(self) -> None:
+        """Give the query engine's memory back. The store belongs to the caller."""
+        with self._opening:
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None
 
     @property
     def address(self) -> str:
@@ -53,7 +73,7 @@ class Edge:
         return f"{self.address}/{page}?link={secret}"
 
 
-def open_edge(settings: Settings, store: Any, *, clock: Clock = system_clock) -> Edge:
+def open_edge(settings: Settings, store: Store, *, clock: Clock = system_clock) -> Edge:
     """The edge over an open store; makes the signing key and the default tenant at first start."""
     sealer = Sealer(settings.data_dir)
     signer = Signer(store.meta, sealer, settings.auth.jwt_alg, now_ms=clock())
@@ -69,6 +89,11 @@ def open_edge(settings: Settings, store: Any, *, clock: Clock = system_clock) ->
         budget=ByteBudget(limits.max_bytes_in_work),
         gate=TenantGate(limits.max_requests_in_work, limits.max_wait_s),
     )
+
+
+def reader_of(request: Request) -> Reader:
+    """The query engine of the server that answers this request."""
+    return edge_of(request).reader
 
 
 def edge_of(request: Request) -> Edge:

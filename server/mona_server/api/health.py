@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from fastapi import APIRouter, Request
@@ -31,7 +32,12 @@ async def ready(request: Request) -> Response:
 
 
 def _failures(edge: Edge) -> list[str]:
-    checks = {"accept": edge.store.inbox.backlog, "identity": partial(_select_one, edge)}
+    checks: dict[str, Callable[[], object]] = {
+        "accept": edge.store.inbox.backlog,
+        "identity": partial(_select_one, edge),
+        "query": lambda: edge.reader.engine.rows("SELECT 1"),
+        "state": edge.store.newest_revision,
+    }
     failures = []
     for name, check in checks.items():
         try:

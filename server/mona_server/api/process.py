@@ -57,6 +57,7 @@ def serve(settings: Settings, stop: threading.Event) -> None:
         watcher.start()
         server.run(sockets=[listener])
         stop.set()
+        app.state.edge.close()
     finally:
         store.close()
         listener.close()

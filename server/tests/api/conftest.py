@@ -159,6 +159,7 @@ def make_api(tmp_path: Path) -> Iterator[Callable[..., Api]]:
     yield make
     for api in opened:
         api.client.close()
+        api.edge.close()
         api.store.close()
     portals.close()
 
