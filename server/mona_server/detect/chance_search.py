@@ -337,6 +337,7 @@ class _Test:
         beyond = [int(c) for c in order if self.score[c] >= self.limit]
         segments = {c: judge.segment(c) for c in beyond} | {-1: ALL}
         beyond = [c for c in beyond if judge.eligible(self.test, segments[c])]
+        segments = {c: segments[c] for c in (-1, *beyond)}  # only what passed the first gate may be named
         near = [int(c) for c in order[: 2 * SUSPECTS] if abs(self.z[c]) >= 3]
         base_passes = judge.base_allowed and self.base_score >= self.limit and judge.eligible(self.test, ALL)
         chosen: list[tuple[int, float, float]] = []  # candidate (-1: everybody), score, effect
