@@ -114,7 +114,10 @@ def parse_class(name: str, given: Mapping[str, Any], issues: Issues, *, lenient:
     """One class, as far as it can be read; what is wrong goes to ``issues``."""
     path: Path = (name,)
     issues.unknown_keys(path, given, CLASS_KEYS)
-    data = _mapping(given, "data", path, issues) if isinstance(given.get("data"), Mapping | None) else {}
+    data = given.get("data") or {}
+    if not isinstance(data, Mapping):
+        issues.warning((*path, "data"), "unused_data", "is no object, so no build function can name an entry of it")
+        data = {}
     time_zone = _time_zone(given.get("time_zone"), path, issues)
     fields_given = given.get("fields")
     if not isinstance(fields_given, Mapping):

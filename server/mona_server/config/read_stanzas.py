@@ -69,8 +69,14 @@ def read_stanzas(
                 place = (*levels[problem.level], *split(problem.path))
                 add = issues.error if problem.severity == "error" else issues.warning
                 add(place, problem.code, problem.message)
-            if resolved is not None:
-                _check_fields(resolved, levels, (verse, one, defaults), fields, known_fields, issues)
+            if resolved is None:
+                continue
+            named = _check_fields(resolved, levels, (verse, one, defaults), fields, known_fields, issues)
+            if resting := sorted(name for name in named if name in fields and not fields[name].active):
+                message = f"names {', '.join(resting)}, not built here; the verse is kept, but never runs"
+                issues.warning(at, "inactive_field", message)
+                inactive.append(InactiveVerse(name=resolved.name, type=verse_type.type))
+            else:
                 verses.append(resolved)
         _check_names(verses, here, issues)
         description = one.get("description") or ""
@@ -102,7 +108,8 @@ def _type(
     if given is None:
         issues.error((*at, "type"), "missing_type", "a verse needs a type")
     elif given in REFUSED:
-        issues.error((*at, "type"), "unknown_verse_type", f"{given} is not offered: {REFUSED[given]}")
+        add = issues.warning if lenient else issues.error
+        add((*at, "type"), "unknown_verse_type", f"{given} is not offered: {REFUSED[given]}")
     elif lenient:
         message = f"{given!r} is not a verse type{did_you_mean(str(given), verse_types)}; it is kept, but never runs"
         issues.warning((*at, "type"), "unknown_verse_type", message)
@@ -128,8 +135,9 @@ def _check_fields(
     fields: Mapping[str, Field],
     known: frozenset[str],
     issues: Issues,
-) -> None:
-    """Whether everything that names a field names one, of a kind that makes sense there."""
+) -> set[str]:
+    """Checks that everything that names a field names one, of a kind that makes sense there. Returns the names."""
+    named: set[str] = set()
 
     def place(parameter: str, *rest: str | int) -> Path:
         """Where the value of a parameter stands."""
@@ -137,6 +145,7 @@ def _check_fields(
         return (*list(levels.values())[level], parameter, *rest)
 
     def exists(name: str, parameter: str, *rest: str | int) -> Field | None:
+        named.add(name)
         if name not in known:
             message = f"no field {name!r}{did_you_mean(name, known)}"
             issues.error(place(parameter, *rest), "unknown_field", message)
@@ -170,6 +179,7 @@ def _check_fields(
         if field is not None and field.type != "timestamp":
             message = f"{axis_name!r} is a {field.type} field; a time axis needs a timestamp field"
             issues.error(place("timestamp_field_name"), "not_a_timestamp", message)
+    return named
 
 
 def _check_axis(field: Field, axis: AxisRequest, path: Path, issues: Issues) -> None:

@@ -26,30 +26,30 @@ from mona_server.store.tables_config import config_revisions as table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
-    """One stored version of a configuration."""
+    """One stored version of a configuration. Its id is what it is: equal ids are equal revisions."""
 
     id: str
-    tenant: str
-    number: int
-    parent: str | None
-    author: str
-    commit_message: str
-    created_ms: int
-    context_class: str | None
+    tenant: str = field(compare=False)
+    number: int = field(compare=False)
+    parent: str | None = field(compare=False)
+    author: str = field(compare=False)
+    commit_message: str = field(compare=False)
+    created_ms: int = field(compare=False)
+    context_class: str | None = field(compare=False)
     """The class that the upload was about; None = the whole file."""
-    restored: str | None
-    lenient: bool
-    text: str = field(repr=False)
+    restored: str | None = field(compare=False)
+    lenient: bool = field(compare=False)
+    text: str = field(repr=False, compare=False)
     """What was uploaded, byte for byte where it came as text."""
-    raw: Mapping[str, Any] = field(repr=False)
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
     """Class → object as uploaded; all classes as of this revision."""
-    normal: Mapping[str, Any] = field(repr=False)
-    diffs: tuple[Mapping[str, Any], ...] = field(repr=False)
+    normal: Mapping[str, Any] = field(repr=False, compare=False)
+    diffs: tuple[Mapping[str, Any], ...] = field(repr=False, compare=False)
 
     @property
     def classes(self) -> Mapping[str, ContextClass]:
         """The context classes, read once per process. What was accepted then is read leniently now."""
-        return _classes(self.id, json.dumps(self.raw))
+        return _classes(self)
 
     def to_json(self) -> dict[str, Any]:
         """An item of the configuration history."""
@@ -284,5 +284,5 @@ def _revision(row: Any) -> Revision:
 
 
 @lru_cache(maxsize=64)
-def _classes(_revision_id: str, raw: str) -> Mapping[str, ContextClass]:
-    return parse(json.loads(raw), lenient=True).classes
+def _classes(revision: Revision) -> Mapping[str, ContextClass]:
+    return parse(revision.raw, lenient=True).classes

@@ -2,6 +2,7 @@
 
 A word is a run of letters, digits and apostrophes. Empty text has counts of 0 and ratios of null. Hints such as
 ``looks_like_refusal`` compare with short phrase lists (:mod:`.words`); a class may bring its own in ``data``.
+Longer than other files because it holds a whole group: forty bodies of a few lines each.
 """
 
 from __future__ import annotations
