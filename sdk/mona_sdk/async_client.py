@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 from mona_sdk import texts
 from mona_sdk.client import Client
 from mona_sdk.delivery.registry import registry
-from mona_sdk.delivery.worker import Item, Worker
-from mona_sdk.encode import tail
+from mona_sdk.delivery.work import Item
+from mona_sdk.delivery.worker import Worker
 from mona_sdk.export import ExportReport
 from mona_sdk.message import MonaSingleMessage
 from mona_sdk.results import BatchResult
@@ -151,6 +151,7 @@ class AsyncClient(Client):
     is_active_async = _in_thread(Client.is_active)
     flush_async = _in_thread(Client.flush)
     stats_async = _in_thread(Client.stats)
+    export_table_async = _in_thread(Client.export_table)
     upload_config_async = _in_thread(Client.upload_config)
     get_config_async = _in_thread(Client.get_config)
     upload_config_per_context_class_async = _in_thread(Client.upload_config_per_context_class)
@@ -236,13 +237,11 @@ class AsyncClient(Client):
             return self._export((message,), None, filter_none)
         if self._replies is None or self._replies.loop is not loop:
             self._replies = _Replies(loop)
-        if self._user_id is None:
-            self._user_id = self.authenticator.get_user_id()
-        ending = tail(self._user_id, None, self._sampling_config_name)
+        ending = self._ending(None)
         report = ExportReport(self._owner)
-        for place, event, raw, context in self._prepared((message,), filter_none, report):
+        for place, raw, event in self._prepared((message,), filter_none, report):
             future: asyncio.Future[Optional[str]] = loop.create_future()
-            item = Item(raw, ending, context, self._owner, functools.partial(self._replies.put, future))
+            item = Item(raw, ending, event, self._owner, functools.partial(self._replies.put, future))
             while not worker.submit((item,)):
                 if worker.closed or time.monotonic() - item.created > self._settings.export_deadline:
                     report.lose(place, event, texts.CLOSED if worker.closed else texts.QUEUE_FULL)

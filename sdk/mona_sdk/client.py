@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-import uuid
 import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any, Callable, Optional, TypeVar, Union, cast
@@ -25,10 +24,11 @@ from mona_sdk.compat import (
 )
 from mona_sdk.delivery import fork
 from mona_sdk.delivery import http as requests
-from mona_sdk.delivery.attempt import Batch, Endpoint, Outcome, Patience
+from mona_sdk.delivery.attempt import Batch, Endpoint, Outcome, Patience, new_key
 from mona_sdk.delivery.owner import Owner
 from mona_sdk.delivery.registry import SYNC_RETRIES, registry
-from mona_sdk.delivery.worker import Item, Worker
+from mona_sdk.delivery.work import Item
+from mona_sdk.delivery.worker import Worker
 from mona_sdk.encode import tail
 from mona_sdk.errors import MonaAuthenticationException, MonaExportException
 from mona_sdk.export import ExportReport
@@ -144,6 +144,7 @@ class Client(Services):
         self._preparer = Preparer(settings, self._sampling_rates(), self._owner.stats)
         self._endpoint = Endpoint(settings, where.send, self.authenticator)
         self._worker: Optional[Worker] = None
+        self._endings: dict[Optional[str], bytes] = {}
         self._start()
 
     def _start(self) -> None:
@@ -180,7 +181,13 @@ class Client(Services):
 
     def export(self, message: MonaSingleMessage, filter_none_fields: Optional[bool] = None) -> bool:
         """Send one message; True when the server has it (in background mode: when the queue has it)."""
-        report = self._export((message,), None, filter_none_fields)
+        worker = self._worker
+        if worker is not None and self._ready():
+            report = self._enqueue_one(worker, message, filter_none_fields)
+            if report is None:
+                return True
+        else:
+            report = self._export((message,), None, filter_none_fields)
         self._conclude(report)
         return not report.failed
 
@@ -215,6 +222,28 @@ class Client(Services):
     ) -> BatchResult:
         """The same as `export_batch`."""
         return self.export_batch(events, default_action, filter_none_fields)
+
+    def export_table(
+        self,
+        table: Any,
+        context_class: str,
+        id_column: Optional[str],
+        timestamp_column: Optional[str] = None,
+        columns: Optional[Iterable[str]] = None,
+        action: Optional[str] = None,
+    ) -> BatchResult:
+        """Send each row of a table as a message; the dict of `export_batch`, places being row numbers.
+
+        `table` is a pandas or polars DataFrame, an Arrow table, record batch or reader, or an object with
+        `__dataframe__` or `__arrow_c_stream__`. `columns` (default: all but id and timestamp) are the content; missing
+        cells are left out. The table is read in chunks. Raises ValueError for an unknown column, TypeError for
+        something that is no table.
+        """
+        from mona_sdk.tables import messages_of
+
+        return self.export_batch(
+            messages_of(table, context_class, id_column, timestamp_column, columns, action), filter_none_fields=False
+        )
 
     def flush(self, timeout: Optional[float] = None) -> bool:
         """Wait until all that is queued is delivered or on disk, `timeout` seconds at most (None: 60).
@@ -270,30 +299,56 @@ class Client(Services):
             report.not_authenticated = not self._closed
             report.fail_all(events, texts.CLOSED if self._closed else texts.NOT_AUTHENTICATED)
             return report
-        if self._user_id is None:
-            self._user_id = self.authenticator.get_user_id()
-        ending = tail(self._user_id, default_action, self._sampling_config_name)
+        ending = self._ending(default_action)
         if self._worker is not None:
             self._enqueue(self._worker, events, filter_none, ending, report)
         else:
             self._send(self._prepared(events, filter_none, report), ending, report)
         return report
 
+    def _ending(self, default_action: Optional[str]) -> bytes:
+        """The end of every body, made once for each default action."""
+        ending = self._endings.get(default_action)
+        if ending is None:
+            if self._user_id is None:
+                self._user_id = self.authenticator.get_user_id()
+            ending = tail(self._user_id, default_action, self._sampling_config_name)
+            if self._user_id is not None or self._settings.mode != "MONA":
+                self._endings[default_action] = ending
+        return ending
+
+    def _enqueue_one(self, worker: Worker, event: Any, filter_none: Optional[bool]) -> Optional[ExportReport]:
+        """Queue one message; a report only when something is wrong. This is what a program waits for at each export."""
+        prepared = self._preparer.prepare(event, filter_none)
+        if isinstance(prepared, Skipped):
+            return None
+        if not isinstance(prepared, Refusal) and worker.submit(
+            (Item(prepared[0], self._ending(None), prepared[1], self._owner),)
+        ):
+            return None
+        report = ExportReport(self._owner)
+        if isinstance(prepared, Refusal):
+            report.refuse(0, event, prepared)
+        else:
+            self._owner.stats.lose("queue_full")
+            report.lose(0, event, texts.QUEUE_FULL)
+        return report
+
     def _prepared(
         self, events: Iterable[Any], filter_none: Optional[bool], report: ExportReport
-    ) -> Iterator[tuple[int, Any, bytes, Any]]:
-        """(place, event, bytes, context) of the messages that are to be sent."""
+    ) -> Iterator[tuple[int, bytes, MonaSingleMessage]]:
+        """(place, bytes, message) of what is to be sent."""
         prepare = self._preparer.prepare
         for place, event in enumerate(events):
             prepared = prepare(event, filter_none)
-            if isinstance(prepared, tuple):
-                yield place, event, *prepared
+            if isinstance(prepared, Refusal):
+                report.refuse(place, event, prepared)
             elif isinstance(prepared, Skipped):
                 report.skipped += 1
             else:
-                report.refuse(place, event, prepared)
+                yield place, prepared[0], prepared[1]
 
-    def _send(self, prepared: Iterable[tuple[int, Any, bytes, Any]], ending: bytes, report: ExportReport) -> None:
+    def _send(self, prepared: Iterable[tuple[int, bytes, Any]], ending: bytes, report: ExportReport) -> None:
         """Send in the caller's thread, in as many requests as the size needs; only one is in memory at a time."""
         settings = self._settings
         retries = SYNC_RETRIES if settings.max_retries is None else settings.max_retries
@@ -309,11 +364,11 @@ class Client(Services):
                 reason = next(iter(given_up.reasons.values()))
                 outcome = Outcome.all_failed(len(raws), reason, no_connection=given_up.no_connection)
             else:
-                outcome = self._endpoint.deliver(Batch(raws, ending, str(uuid.uuid4())), patience, self._owner.stats)
+                outcome = self._endpoint.deliver(Batch(raws, ending, new_key()), patience, self._owner.stats)
             report.add(places, raws, outcome)
             return outcome if outcome.unavailable else given_up
 
-        for place, _, raw, _ in prepared:
+        for place, raw, _ in prepared:
             if raws and (size + len(raw) > limit or len(raws) >= MAX_REQUEST_MESSAGES):
                 given_up = deliver()
                 places, raws, size = [], [], 0
@@ -332,12 +387,12 @@ class Client(Services):
             part = list(itertools.islice(prepared, ENQUEUE_TOGETHER))
             if not part:
                 return
-            accepted = worker.submit([Item(raw, ending, context, self._owner) for _, _, raw, context in part])
+            accepted = worker.submit([Item(raw, ending, event, self._owner) for _, raw, event in part])
             report.queued += accepted
             report.total += accepted
             if accepted < len(part):
                 self._owner.stats.lose("queue_full", len(part) - accepted)
-                for place, event, _, _ in part[accepted:]:
+                for place, _, event in part[accepted:]:
                     report.lose(place, event, texts.QUEUE_FULL)
 
     def _conclude(self, report: ExportReport) -> None:

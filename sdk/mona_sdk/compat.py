@@ -65,7 +65,7 @@ def environment_constants() -> dict[str, Any]:
             value = settings.from_environment(name)
         except MonaInitializationException:
             value = None  # said again, as an error, when a client is made
-        values[constant] = getattr(settings.ClientSettings, name) if value is None else value
+        values[constant] = settings.ClientSettings._field_defaults[name] if value is None else value
     return values
 
 

@@ -15,7 +15,8 @@
 | pandas Timestamp, Timedelta, Series, Index, DataFrame; polars and Arrow scalars, series, tables | the same |
 | NaN, infinities, NA, NaT | null, counted as `coerced` |
 
-Nothing here imports numpy, pandas, polars or pyarrow: a value of theirs shows by its type's module.
+Nothing here imports numpy, pandas, polars or pyarrow (nor decimal and uuid): a value of theirs shows by its type's
+module.
 """
 
 from __future__ import annotations
@@ -24,10 +25,8 @@ import base64
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta, timezone
-from decimal import Decimal
 from enum import Enum
 from typing import Any, Callable
-from uuid import UUID
 
 MAX_DEPTH = 32
 _PLAIN = frozenset({str, int, bool, type(None)})
@@ -97,7 +96,7 @@ class Converter:
             return "null"
         if isinstance(key, bool):
             return "true" if key else "false"
-        if isinstance(key, (int, float, Decimal, UUID)):
+        if isinstance(key, (int, float)) or _library(key) in ("decimal", "uuid"):
             return str(key)
         if isinstance(key, (date, time)):
             return key.isoformat()
@@ -120,8 +119,6 @@ class Converter:
         for kind, convert in SIMPLE:
             if isinstance(value, kind):
                 return convert(value)
-        if isinstance(value, Decimal):
-            return self._finite(float(value)) if value.is_finite() else self._null()
         if isinstance(value, float):
             return self._finite(float(value))
         if is_dataclass(value) and not isinstance(value, type):
@@ -159,7 +156,6 @@ SIMPLE: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (datetime, _datetime),
     ((date, time), lambda value: value.isoformat()),
     (timedelta, lambda value: value.total_seconds()),
-    (UUID, str),
     ((bytes, bytearray, memoryview), _bytes),
     (str, str.__str__),
     (bool, bool),
@@ -212,7 +208,23 @@ def _arrow(value: Any) -> Any:
     return value.to_pylist() if hasattr(value, "to_pylist") else _UNKNOWN
 
 
-FOREIGN: dict[str, Callable[[Any], Any]] = {"numpy": _numpy, "pandas": _pandas, "polars": _polars, "pyarrow": _arrow}
+def _decimal(value: Any) -> Any:
+    """A Decimal as a float; None for NaN and infinities."""
+    return (float(value) if value.is_finite() else None) if hasattr(value, "is_finite") else _UNKNOWN
+
+
+def _uuid(value: Any) -> Any:
+    return str(value) if hasattr(value, "hex") else _UNKNOWN
+
+
+FOREIGN: dict[str, Callable[[Any], Any]] = {
+    "decimal": _decimal,
+    "uuid": _uuid,
+    "numpy": _numpy,
+    "pandas": _pandas,
+    "polars": _polars,
+    "pyarrow": _arrow,
+}
 
 
 def _library(value: Any) -> str:

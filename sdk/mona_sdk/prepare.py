@@ -6,12 +6,11 @@ Conversion, `before_send`, renaming of reserved names, sampling, filter, wire fo
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Any, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 from mona_sdk import texts
 from mona_sdk.convert import NotSerializable
-from mona_sdk.encode import TooLarge, encode_wire, to_plain
+from mona_sdk.encode import TooLarge, encode_plain, encode_wire, to_plain
 from mona_sdk.log import get_logger, warn_limited
 from mona_sdk.message import NAMES, MonaSingleMessage
 from mona_sdk.sampling import FixedRates, NamedRates, keep
@@ -19,8 +18,7 @@ from mona_sdk.settings import ClientSettings
 from mona_sdk.stats import Stats
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(NamedTuple):
     """A message that is not sent. `reason` is for the result, `exception_text` for the exception if one is wanted."""
 
     reason: str
@@ -32,8 +30,8 @@ class Skipped:
 
 
 SKIPPED = Skipped()
-# The bytes, and what identifies the context (None when nothing does).
-Ready = tuple[bytes, Any]
+# The bytes, and the message they were made of.
+Ready = tuple[bytes, MonaSingleMessage]
 Prepared = Union[Ready, Refusal, Skipped]
 
 
@@ -71,7 +69,11 @@ class Preparer:
                 if message and not filtered:
                     return self._skip("emptied by the filter")
                 message = filtered
-            encoded = encode_wire(self._wire(event, message), self._max_bytes)
+            wire = self._wire(event, message)
+            raw = encode_plain(wire, self._max_bytes)
+            if raw is not None:
+                return raw, event
+            encoded = encode_wire(wire, self._max_bytes)
         except NotSerializable as problem:
             text = f"{texts.NOT_SERIALIZABLE} {problem}"
             return Refusal(text, text)
@@ -86,8 +88,7 @@ class Preparer:
             warn_limited("truncated", "a message was too large; its longest texts were cut")
         if encoded.renamed_twice:
             warn_limited("renamed", "a reserved name was renamed with a number, because MY_MONA_... was taken")
-        context_id = event.contextId
-        return encoded.raw, (event.contextClass, context_id) if isinstance(context_id, str) else None
+        return encoded.raw, event
 
     def _wire(self, event: MonaSingleMessage, message: Any) -> dict[str, Any]:
         wire: dict[str, Any] = {"arcClass": event.contextClass}

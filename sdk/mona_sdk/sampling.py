@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import random
 import threading
 import time
 from typing import Any, Callable, Optional
@@ -19,6 +17,8 @@ def hash_share(context_id: str) -> float:
     >>> hash_share("a"), hash_share("id-1")
     (0.3363797, 0.8641962)
     """
+    import hashlib
+
     digest = hashlib.sha224(context_id.encode("utf-8", "surrogatepass")).hexdigest()
     return int(digest, 16) % HASH_SPACE / HASH_SPACE
 
@@ -28,6 +28,8 @@ def keep(context_id: object, rate: float) -> bool:
     if rate >= 1:
         return True
     if context_id is None:
+        import random
+
         return random.random() < rate
     return hash_share(context_id if isinstance(context_id, str) else str(context_id)) <= rate
 

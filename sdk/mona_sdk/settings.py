@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import dataclass, fields
-from typing import Any, Callable, Optional
-from urllib.parse import urlsplit
+from typing import Any, Callable, NamedTuple, Optional
 
 from mona_sdk import texts
 from mona_sdk.errors import MonaInitializationException
@@ -136,8 +134,7 @@ def from_environment(name: str) -> Any:
     return None
 
 
-@dataclass(frozen=True)
-class ClientSettings:
+class ClientSettings(NamedTuple):
     """The resolved settings of one client. Times in seconds, sizes in bytes, sampling rates from 0 to 1."""
 
     api_key: Optional[str] = None
@@ -214,12 +211,12 @@ def resolve(arguments: dict[str, Any]) -> ClientSettings:
     Raises MonaInitializationException where they contradict each other or lack something.
     """
     values: dict[str, Any] = {}
-    for item in fields(ClientSettings):
-        value = arguments.get(item.name)
-        if value is None and item.name in ENVIRONMENT:
-            value = from_environment(item.name)
+    for name in ClientSettings._fields:
+        value = arguments.get(name)
+        if value is None and name in ENVIRONMENT:
+            value = from_environment(name)
         if value is not None:
-            values[item.name] = value
+            values[name] = value
     settings = ClientSettings(**values)
     _check(settings)
     return settings
@@ -246,8 +243,7 @@ def _check(settings: ClientSettings) -> None:
             raise MonaInitializationException(f"unknown {name}; known are {', '.join(known)}")
 
 
-@dataclass(frozen=True)
-class Addresses:
+class Addresses(NamedTuple):
     """Where to send: full addresses of sending and tokens, and the base of the services."""
 
     send: str
@@ -274,13 +270,13 @@ def addresses(settings: ClientSettings) -> Addresses:
     token = settings.auth_api_token_url or (f"{app}/oauth/token" if settings.mode == "OIDC" else prefix)
     found = Addresses(send, app, token, settings.refresh_token_url or f"{prefix}/token/refresh")
     for address in (found.send, found.services):
-        parts = urlsplit(address)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        scheme, separator, rest = address.partition("://")
+        if scheme not in ("http", "https") or not separator or not rest.strip("/"):
             # Not an exception: every call on such a client fails with a text, like on an unreachable server.
             logger.warning("an address of the client is unusable; it must look like http://host:port or https://host")
     return found
 
 
 def _origin(address: str) -> str:
-    parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.netloc}"
+    scheme, separator, rest = address.partition("://")
+    return f"{scheme}{separator}{rest.partition('/')[0]}"

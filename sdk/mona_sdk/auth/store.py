@@ -6,7 +6,6 @@ record, or takes out of the mapping, holds from the next call on.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import time
@@ -42,6 +41,8 @@ class TokenState:
 
 def state_of(token_url: str, api_key: Optional[str], secret: Optional[str]) -> TokenState:
     """The state shared by all clients of this process with these credentials at this address."""
+    import hashlib
+
     digest = hashlib.sha256(repr(secret).encode("utf-8", "surrogatepass")).hexdigest()
     key = (token_url, repr(api_key), digest)
     with _guard:

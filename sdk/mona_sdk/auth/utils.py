@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from typing import Any, Callable, Optional
 
@@ -78,6 +77,8 @@ def get_auth_response_with_retries(
     retries = max(0, int(num_of_retries))
     for attempt in range(retries + 1):
         if attempt:
+            import random
+
             time.sleep(auth_wait_time_sec * (attempt / retries) * random.uniform(0.5, 1.0))
         try:
             response = response_generator()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from typing import Any, Callable, Optional
 
@@ -17,13 +16,19 @@ def may_retry(status: object) -> bool:
     return type(status) is int and status in RETRY_STATUSES
 
 
-def backoff(attempt: int, chance: Callable[[], float] = random.random) -> float:
+def backoff(attempt: int, chance: Optional[Callable[[], float]] = None) -> float:
     """Seconds before attempt number `attempt` + 1 (from 0): full jitter under 0.2 s, doubling up to 30 s.
 
     >>> [backoff(n, lambda: 1.0) for n in (0, 1, 2, 20)]
     [0.2, 0.4, 0.8, 30.0]
     """
-    return chance() * min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(attempt, 20))
+    return (chance or _chance())() * min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(attempt, 20))
+
+
+def _chance() -> Callable[[], float]:
+    import random
+
+    return random.random
 
 
 def retry_after(headers: object, now: float) -> Optional[float]:

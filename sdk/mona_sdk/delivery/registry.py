@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import hashlib
 import threading
 import time
 import weakref
@@ -87,6 +86,8 @@ def _options(settings: ClientSettings, *, awaited: bool) -> WorkerOptions:
 
 def _identity(settings: ClientSettings, url: str) -> str:
     """A digest of the address and of whom the client speaks for; it tells nothing about the secrets in it."""
+    import hashlib
+
     parts: tuple[Optional[object], ...] = (
         url,
         settings.mode,

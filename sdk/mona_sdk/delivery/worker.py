@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from mona_sdk.delivery import fork, http
-from mona_sdk.delivery.attempt import Batch, Endpoint, Outcome, Patience
+from mona_sdk.delivery.attempt import Batch, Endpoint, Patience, new_key
 from mona_sdk.delivery.owner import Owner, message_of
 from mona_sdk.delivery.spool import Spool
+from mona_sdk.delivery.work import Item, Work
 from mona_sdk.log import get_logger
 
 MAX_LANES = 8
@@ -28,8 +27,7 @@ EXTRA_IDLE_S = 0.5
 LONGEST_FLUSH_S = 60.0
 
 
-@dataclass(frozen=True)
-class WorkerOptions:
+class WorkerOptions(NamedTuple):
     """Bounds of the queue and of batches (messages, bytes), seconds that a message may wait for company, and patience.
 
     `deadline_s` limits the time of each message from its call (asynchronous calls); None in background mode.
@@ -42,34 +40,6 @@ class WorkerOptions:
     linger_s: float
     max_retries: int
     deadline_s: Optional[float] = None
-
-
-class Item:
-    """One prepared message. `context` keeps the order of a context, `done(reason or None)` tells who waits."""
-
-    __slots__ = ("context", "created", "done", "owner", "raw", "seq", "tail")
-
-    def __init__(
-        self,
-        raw: bytes,
-        tail: bytes,
-        context: Any,
-        owner: Owner,
-        done: Optional[Callable[[Optional[str]], None]] = None,
-    ) -> None:
-        self.raw, self.tail, self.context, self.owner, self.done = raw, tail, context, owner, done
-        self.created = time.monotonic()
-        self.seq = 0
-
-
-class Work:
-    """A batch under way, with the items it was made of; `from_spool` when it was read from disk."""
-
-    __slots__ = ("abandoned", "batch", "from_spool", "items")
-
-    def __init__(self, items: list[Item], batch: Batch, *, from_spool: bool = False) -> None:
-        self.items, self.batch, self.from_spool = items, batch, from_spool
-        self.abandoned = False
 
 
 class Worker:
@@ -85,6 +55,7 @@ class Worker:
     ) -> None:
         self._endpoint, self._options, self._spool, self._owner = endpoint, options, spool, owner
         self._at_child_exit = at_child_exit
+        self._is_awaited = options.deadline_s is not None
         self._start_empty()
         fork.renew_in_child(self)
         if spool is not None and spool.pending:
@@ -307,7 +278,7 @@ class Worker:
             return None
         self._queued_bytes -= size - len(items)
         self._busy.update(item.context for item in items if item.context is not None)
-        return Work(items, Batch([item.raw for item in items], ending, str(uuid.uuid4())))
+        return Work(items, Batch([item.raw for item in items], ending, new_key()))
 
     def _return(self, work: Work) -> None:
         """Put the work of a lane that died back to the head of the queue."""
@@ -378,7 +349,7 @@ class Worker:
         if outcome.unavailable or outcome.not_authenticated:
             self._give_up(work, next(iter(outcome.reasons.values()), "not delivered"))
         else:
-            self._account(work, outcome)
+            work.account(outcome, awaited=self._is_awaited)
         self._settle(work)
 
     def _patience(self, work: Work) -> Patience:
@@ -407,41 +378,11 @@ class Worker:
                 self._lanes[lane] = None
             self._changed.notify_all()
 
-    def _account(self, work: Work, outcome: Outcome) -> None:
-        """Count and tell, owner by owner."""
-        unexplained = outcome.failed - len(outcome.reasons)
-        by_owner: dict[Owner, list[tuple[Item, Optional[str]]]] = {}
-        for place, item in enumerate(work.items):
-            by_owner.setdefault(item.owner, []).append((item, outcome.reasons.get(place)))
-        for owner, pairs in by_owner.items():
-            refused = [(item, reason) for item, reason in pairs if reason is not None]
-            failed = min(len(pairs), len(refused) + max(0, unexplained))
-            unexplained -= failed - len(refused)
-            if failed < len(pairs):
-                owner.stats.succeed(len(pairs) - failed)
-            if failed:
-                owner.stats.fail(failed, refused[0][1] or "" if refused else "refused by the server")
-            if self._options.deadline_s is None:
-                _tell(owner, refused)
-            for item, reason in pairs:
-                if item.done is not None:
-                    item.done(reason or ("refused by the server" if failed == len(pairs) else None))
-
     def _give_up(self, work: Work, reason: str) -> None:
         """Nobody took these messages and nothing keeps them."""
         with self._changed:
             self._lost += len(work.items)
-        owners: dict[Owner, list[tuple[Item, Optional[str]]]] = {}
-        for item in work.items:
-            owners.setdefault(item.owner, []).append((item, reason))
-            if item.done is not None:
-                item.done(reason)
-        for owner, pairs in owners.items():
-            if self._options.deadline_s is not None:
-                owner.stats.fail(len(pairs), reason)  # the caller hears of it
-            else:
-                owner.stats.lose(reason, len(pairs))
-                _tell(owner, pairs)
+        work.lose(reason, awaited=self._is_awaited)
 
     # Disk
 
@@ -477,12 +418,3 @@ class Worker:
             self._drain_at = time.monotonic() + pause
             self._lanes[threading.current_thread()] = None
             self._changed.notify_all()
-
-
-def _tell(owner: Owner, pairs: Sequence[tuple[Item, Optional[str]]]) -> None:
-    by_reason: dict[str, list[Item]] = {}
-    for item, reason in pairs:
-        by_reason.setdefault(reason or "", []).append(item)
-    for reason, items in by_reason.items():
-        messages = [message_of(item.raw) for item in items] if owner.wants_messages else [{}] * len(items)
-        owner.report(reason, messages)

@@ -49,9 +49,17 @@ class MonaAuth(BaseAuthenticator):
 
     def ensure(self) -> bool:
         """Renew the token when its time has come. A token that still holds serves while another thread renews."""
-        now = time.monotonic()
+        state, now = self._state, time.monotonic()
+        record = state.record
+        if (
+            record is not None
+            and now < state.refresh_at
+            and record.get(TIME_TO_REFRESH) is state.refresh_stamp
+            and store.API_KEYS_TO_TOKEN_DATA.get(state.api_key) is record
+        ):
+            return bool(record.get(IS_AUTHENTICATED))  # the usual case, at every export
         if not self.is_authenticated():
-            asked = self._state.unreachable_at
+            asked = state.unreachable_at
             if asked is None or now - asked < ASK_AGAIN_S:
                 return False
             return self._locked(lambda: self.is_authenticated() or self._ask_new(retries=0))

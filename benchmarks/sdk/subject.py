@@ -1,0 +1,186 @@
+"""What is measured, as a user would write it; run by the interpreter of either client. Prints one JSON object.
+
+Standard library and `mona_sdk` only, because the public client's environment has nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import sys
+import threading
+import time
+from typing import Any, Callable
+
+
+def message(fields: int, number: int) -> dict[str, Any]:
+    """A message of a plausible model: numbers and short texts in turn."""
+    values: dict[str, Any] = {}
+    for field in range(0, fields, 2):
+        values[f"feature_{field}"] = round(number * 0.37 + field, 4)
+        values[f"category_{field}"] = f"value {(number + field) % 17}"
+    return values
+
+
+def make_client(job: dict[str, Any]) -> Any:
+    """A client for the server of the job; the public one needs each address."""
+    from mona_sdk.client import Client
+
+    url = job["url"]
+    if job["kind"] == "public":
+        return Client(
+            "key",
+            "secret",
+            override_rest_api_full_url=f"{url}/export",
+            override_app_server_full_url=url,
+            auth_api_token_url=f"{url}/identity/resources/auth/v1/api-token",
+            refresh_token_url=f"{url}/identity/resources/auth/v1/api-token/token/refresh",
+        )
+    return Client("key", "secret", server_url=url, **job.get("options", {}))
+
+
+def single(job: dict[str, Any], messages: list[Any]) -> dict[str, Any]:
+    """One export after the other."""
+    client = make_client(job)
+    client.export(messages[0])
+    clock = Clock()
+    for each in messages:
+        assert client.export(each)
+    return clock.per(len(messages))
+
+
+def batch(job: dict[str, Any], messages: list[Any]) -> dict[str, Any]:
+    """`export_batch` of all messages, several times."""
+    client = make_client(job)
+    client.export_batch(messages[:10])
+    client.export_batch(messages)
+    clock = Clock()
+    for _ in range(job["repeat"]):
+        assert client.export_batch(messages)["failed"] == 0
+    return clock.per(len(messages) * job["repeat"])
+
+
+def large(job: dict[str, Any], messages: list[Any]) -> dict[str, Any]:
+    """One call with very many messages, and what it costs in memory."""
+    client = make_client(job)
+    client.export_batch(messages[:10])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    clock = Clock()
+    assert client.export_batch(messages)["failed"] == 0
+    return {**clock.per(len(messages)), "memory_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}
+
+
+def background(job: dict[str, Any], messages: list[Any]) -> dict[str, Any]:
+    """Messages into the queue until it is full enough, and the time until all are delivered."""
+    client = make_client(job)
+    client.export(messages[0])
+    client.flush(10)
+    waits: list[float] = []
+    lock = threading.Lock()
+
+    def produce(part: list[Any]) -> None:
+        mine = []
+        for each in part:
+            started = time.perf_counter()
+            while not client.export(each):
+                time.sleep(0.001)
+            mine.append(time.perf_counter() - started)
+        with lock:
+            waits.extend(mine)
+
+    threads = job.get("threads", 1)
+    clock = Clock()
+    parts = [messages[start::threads] for start in range(threads)]
+    workers = [threading.Thread(target=produce, args=(part,)) for part in parts]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert client.flush(120)
+    result = clock.per(len(messages))
+    waits.sort()
+    return {**result, "enqueue_median_us": waits[len(waits) // 2] * 1e6, "enqueue_p99_us": waits[len(waits) * 99 // 100] * 1e6}
+
+
+def concurrent(job: dict[str, Any], messages: list[Any]) -> dict[str, Any]:
+    """100 coroutines that export one message after the other."""
+    import asyncio
+
+    from mona_sdk.async_client import AsyncClient
+
+    async def run() -> dict[str, Any]:
+        url = job["url"]
+        if job["kind"] == "public":
+            client = AsyncClient(
+                "key",
+                "secret",
+                override_rest_api_full_url=f"{url}/export",
+                override_app_server_full_url=url,
+                auth_api_token_url=f"{url}/identity/resources/auth/v1/api-token",
+                refresh_token_url=f"{url}/identity/resources/auth/v1/api-token/token/refresh",
+            )
+        else:
+            client = AsyncClient("key", "secret", server_url=url)
+        await client.export_async(messages[0])
+
+        async def one(part: list[Any]) -> None:
+            for each in part:
+                assert await client.export_async(each)
+
+        clock = Clock()
+        await asyncio.gather(*[one(messages[start::100]) for start in range(100)])
+        return clock.per(len(messages))
+
+    return asyncio.run(run())
+
+
+def imports(job: dict[str, Any], messages: list[Any]) -> dict[str, Any]:
+    """The import alone, in this fresh process."""
+    raise AssertionError("measured before anything is imported")
+
+
+class Clock:
+    """Wall time and CPU time of this process since it was made."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def per(self, count: int) -> dict[str, Any]:
+        """Figures for `count` messages."""
+        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
+        return {"per_second": count / wall, "wall_us": wall / count * 1e6, "cpu_us": cpu / count * 1e6}
+
+
+CASES: dict[str, Callable[[dict[str, Any], list[Any]], dict[str, Any]]] = {
+    "single": single,
+    "batch": batch,
+    "large": large,
+    "background": background,
+    "concurrent": concurrent,
+    "imports": imports,
+}
+
+
+def main() -> None:
+    """Run the job of the command line."""
+    job = json.loads(sys.argv[1])
+    if job["case"] == "imports":
+        started, cpu = time.perf_counter(), time.process_time()
+        import mona_sdk.client
+
+        wall = time.perf_counter() - started
+        print(json.dumps({"import_ms": wall * 1e3, "import_cpu_ms": (time.process_time() - cpu) * 1e3, "of": mona_sdk.client.__name__}))
+        return
+    from mona_sdk.client import MonaSingleMessage
+
+    logging.getLogger("mona-logger").setLevel(logging.CRITICAL)
+    messages = [
+        MonaSingleMessage(message=message(job["fields"], n), contextClass="LOAN", contextId=f"id-{n}", exportTimestamp=1700000000 + n)
+        for n in range(job["messages"])
+    ]
+    print(json.dumps(CASES[job["case"]](job, messages)))
+
+
+if __name__ == "__main__":
+    main()
