@@ -173,3 +173,19 @@ def log_bar(value: float, limit: float, floor: float = 1e-6) -> Bar:
         return round(100 * (1 + math.log10(min(max(p, floor), 1.0)) / -math.log10(floor)), 1)
 
     return Bar(max(place(value), 2.0), place(limit))
+
+
+def csv_text(series: tuple[Frames, Frames] | None) -> str:
+    """The points of a chart: begin of the frame (UTC), value and size of the segment, value of the baseline.
+
+    >>> frames = Frames((0,), 86_400, (1.5,), (2,))
+    >>> csv_text((frames, frames))
+    'from,value,contexts,baseline_value\\r\\n1970-01-01T00:00:00,1.5,2,1.5\\r\\n'
+    """
+    lines = ["from,value,contexts,baseline_value"]
+    if series is not None:
+        baseline = dict(zip(series[1].starts_s, series[1].values, strict=True))
+        for start, value, size in zip(series[0].starts_s, series[0].values, series[0].sizes, strict=True):
+            cells = (_iso(start), value, size, baseline.get(start))
+            lines.append(",".join("" if cell is None else str(cell) for cell in cells))
+    return "\r\n".join(lines) + "\r\n"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,10 @@ class Visit:
     @property
     def context_class(self) -> str | None:
         return self.shell.current
+
+    def at(self, context_class: str) -> Visit:
+        """The same visit, with the shell showing the class of what is looked at."""
+        return replace(self, shell=replace(self.shell, current=context_class))
 
 
 async def visit(request: Request) -> Visit:
