@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 
 from mona_server import __version__
-from mona_server.api import health, sending, services, token_routes
+from mona_server.api import health, openapi, sending, services, token_routes
 from mona_server.api.answers import InvalidRequest, error_answer
 from mona_server.api.body import Gone
 from mona_server.api.edge import Clock, open_edge, system_clock
@@ -26,7 +26,7 @@ log = structlog.get_logger("mona.http")
 
 ROUTERS = (token_routes.router, services.router, health.router)
 """In the order in which paths are tried; the sending paths come before all of them."""
-V1_ROUTERS = tuple(part.router for part in (meta, session, classes, config, events, views, jobs, admin))
+V1_ROUTERS = tuple(part.router for part in (openapi, meta, session, classes, config, events, views, jobs, admin))
 
 
 def create_app(settings: Settings, store: Store, *, clock: Clock = system_clock) -> FastAPI:

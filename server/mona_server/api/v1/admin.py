@@ -12,6 +12,7 @@ from mona_server.api.answers import JSON
 from mona_server.api.edge import edge_of
 from mona_server.api.identity import audit, roles, tenants, tokens, users
 from mona_server.api.shapes import Anyone, Cursor, Input, Limit, UserManager, page, read_cursor, single
+from mona_server.api.v1 import models as m
 from mona_server.errors import BadRequest, Forbidden
 
 router = APIRouter(tags=["admin"])
@@ -57,13 +58,13 @@ class NewTenant(Input):
     name: str = Field("", max_length=200, examples=["Acme"])
 
 
-@router.get("/users")
+@router.get("/users", response_model=m.Page[m.User])
 def list_users(request: Request, caller: UserManager) -> Response:
     """All users of the tenant, by address."""
     return page([user.to_json() for user in users.listed(edge_of(request).meta, caller.tenant)])
 
 
-@router.post("/users", status_code=201)
+@router.post("/users", status_code=201, response_model=m.InvitedUser)
 def invite_user(request: Request, caller: UserManager, new: NewUser) -> Response:
     """Invite a user. `activation_link` is good for 72 hours and shown only here."""
     edge = edge_of(request)
@@ -73,13 +74,13 @@ def invite_user(request: Request, caller: UserManager, new: NewUser) -> Response
     return JSON(user.to_json() | {"activation_link": edge.link("activate", secret)}, 201)
 
 
-@router.get("/users/{user_id}")
+@router.get("/users/{user_id}", response_model=m.User)
 def get_user(request: Request, caller: UserManager, user_id: str) -> Response:
     """One user."""
     return single(request, users.get(edge_of(request).meta, caller.tenant, user_id).to_json())
 
 
-@router.patch("/users/{user_id}")
+@router.patch("/users/{user_id}", response_model=m.User)
 def change_user(request: Request, caller: UserManager, user_id: str, change: UserChange) -> Response:
     """Change name, roles or state."""
     edge = edge_of(request)
@@ -97,7 +98,7 @@ def remove_user(request: Request, caller: UserManager, user_id: str) -> Response
     return Response(status_code=204)
 
 
-@router.post("/users/{user_id}/link")
+@router.post("/users/{user_id}/link", response_model=m.Link)
 def new_user_link(request: Request, caller: UserManager, user_id: str) -> Response:
     """A fresh activation link (for a user who was invited) or password link (for an active one)."""
     edge = edge_of(request)
@@ -108,13 +109,13 @@ def new_user_link(request: Request, caller: UserManager, user_id: str) -> Respon
     return JSON({"link": edge.link("activate", secret), "expires": (edge.clock() + users.LINK_MS[purpose]) / 1000})
 
 
-@router.get("/tokens")
+@router.get("/tokens", response_model=m.Page[m.Token])
 def list_tokens(request: Request, caller: UserManager) -> Response:
     """All API tokens that were not revoked, newest first, without secrets."""
     return page(tokens.listed(edge_of(request).meta, caller.tenant))
 
 
-@router.post("/tokens", status_code=201)
+@router.post("/tokens", status_code=201, response_model=m.MadeToken)
 def create_token(request: Request, caller: UserManager, new: NewToken) -> Response:
     """Make an API token. `secret` is shown only in this answer."""
     edge = edge_of(request)
@@ -143,7 +144,7 @@ def revoke_token(request: Request, caller: UserManager, token_id: str) -> Respon
     return Response(status_code=204)
 
 
-@router.get("/roles")
+@router.get("/roles", response_model=m.Page[m.Role])
 def list_roles(_caller: Anyone) -> Response:
     """The role table: each role with its permissions, and whether it counts per context class."""
     return page(
@@ -159,7 +160,7 @@ def list_roles(_caller: Anyone) -> Response:
     )
 
 
-@router.get("/tenants")
+@router.get("/tenants", response_model=m.Page[m.Tenant])
 def list_tenants(request: Request, caller: UserManager) -> Response:
     """All tenants, for a super admin; for others their own."""
     edge = edge_of(request)
@@ -167,7 +168,7 @@ def list_tenants(request: Request, caller: UserManager) -> Response:
     return page(everybody if _is_super(request, caller) else [t for t in everybody if t["id"] == caller.tenant])
 
 
-@router.post("/tenants", status_code=201)
+@router.post("/tenants", status_code=201, response_model=m.Tenant)
 def create_tenant(request: Request, caller: UserManager, new: NewTenant) -> Response:
     """Make a tenant. Only a super admin may."""
     edge = edge_of(request)
@@ -178,7 +179,7 @@ def create_tenant(request: Request, caller: UserManager, new: NewTenant) -> Resp
     return JSON({"id": new.id, "name": new.name or new.id}, 201)
 
 
-@router.get("/audit")
+@router.get("/audit", response_model=m.Page[m.AuditEntry])
 def list_audit(
     request: Request,
     caller: UserManager,

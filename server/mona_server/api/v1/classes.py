@@ -12,6 +12,7 @@ from mona_server.api.answers import JSON
 from mona_server.api.edge import edge_of
 from mona_server.api.identity import audit
 from mona_server.api.shapes import DataManager, Investigator, page, single
+from mona_server.api.v1 import models as m
 from mona_server.errors import BadRequest
 from mona_server.ingest import report
 from mona_server.store import jobs
@@ -22,19 +23,19 @@ Seconds = Annotated[float | None, Query(ge=-1e11, le=1e11, allow_inf_nan=False, 
 _DAY_MS = 86_400_000
 
 
-@router.get("/classes")
+@router.get("/classes", response_model=m.Page[m.ContextClass])
 def list_classes(request: Request, caller: Investigator) -> Response:
     """The context classes that have data or a configuration, by name."""
     return page(classes.listed(edge_of(request), caller))
 
 
-@router.get("/classes/{context_class}")
+@router.get("/classes/{context_class}", response_model=m.ContextClass)
 def get_class(request: Request, caller: Investigator, context_class: str) -> Response:
     """One context class."""
     return single(request, classes.get(edge_of(request), caller, context_class))
 
 
-@router.get("/classes/{context_class}/ingestion")
+@router.get("/classes/{context_class}/ingestion", response_model=m.Ingestion)
 def ingestion(
     request: Request,
     caller: Investigator,
@@ -51,13 +52,13 @@ def ingestion(
     return JSON(report.ingestion(edge.store, caller.tenant, context_class, from_ms, to_ms))
 
 
-@router.delete("/classes/{context_class}/contexts/{context_id}", status_code=202)
+@router.delete("/classes/{context_class}/contexts/{context_id}", status_code=202, response_model=m.JobId)
 def delete_context(request: Request, caller: DataManager, context_class: str, context_id: str) -> Response:
     """Delete one context for good, its past included. A job."""
     return _job(request, caller, "delete_context", {"context_class": context_class, "context_id": context_id})
 
 
-@router.delete("/classes/{context_class}/data", status_code=202)
+@router.delete("/classes/{context_class}/data", status_code=202, response_model=m.JobId)
 def delete_data(
     request: Request,
     caller: DataManager,

@@ -24,6 +24,7 @@ from mona_server.api.shapes import (
     read_cursor,
     single,
 )
+from mona_server.api.v1 import models as m
 from mona_server.config import parse, revisions
 from mona_server.errors import BadRequest
 
@@ -68,13 +69,13 @@ class Restore(Input):
     base_config_id: str | None = None
 
 
-@router.get("/config")
+@router.get("/config", response_model=m.Configuration)
 def get_config(request: Request, caller: ConfigReader) -> Response:
     """The active configuration as uploaded, its revision, and in the ETag what `If-Match` of `POST` expects."""
     return single(request, configs.current(edge_of(request), caller))
 
 
-@router.post("/config", status_code=201)
+@router.post("/config", status_code=201, response_model=m.SavedConfiguration)
 def upload_config(request: Request, caller: ConfigWriter, upload: Upload) -> Response:
     """Save a configuration. All problems are told at once; nothing is stored when there is one."""
     edge = edge_of(request)
@@ -94,7 +95,7 @@ def upload_config(request: Request, caller: ConfigWriter, upload: Upload) -> Res
     return JSON(saved.to_json(), 201)
 
 
-@router.get("/config/revisions")
+@router.get("/config/revisions", response_model=m.Page[m.Revision])
 def list_revisions(request: Request, caller: ConfigReader, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """Revisions, newest first, without their content."""
     before = read_cursor(cursor)
@@ -110,7 +111,7 @@ def list_revisions(request: Request, caller: ConfigReader, limit: Limit = 50, cu
     return page(items, found[-1].number if len(found) == limit else None)
 
 
-@router.get("/config/revisions/{config_id}")
+@router.get("/config/revisions/{config_id}", response_model=m.RevisionWithConfig)
 def get_revision(request: Request, caller: ConfigReader, config_id: str) -> Response:
     """One revision with its content."""
     item = revisions.get(edge_of(request).meta, caller.tenant, config_id).to_json()
@@ -119,7 +120,7 @@ def get_revision(request: Request, caller: ConfigReader, config_id: str) -> Resp
     return single(request, item)
 
 
-@router.get("/config/diff")
+@router.get("/config/diff", response_model=m.DiffBetween)
 def diff(
     request: Request,
     caller: ConfigReader,
@@ -131,7 +132,7 @@ def diff(
     return JSON({"from": from_, "to": to, "diffs": configs.visible_diffs(caller, found)})
 
 
-@router.post("/config/validate")
+@router.post("/config/validate", response_model=m.Judgement)
 def validate(caller: ConfigReader, check: Check) -> Response:
     """All issues of a configuration; `valid` is false when one of them is an error. Nothing is stored."""
     if check.context_class is None:
@@ -143,7 +144,7 @@ def validate(caller: ConfigReader, check: Check) -> Response:
     return JSON({"valid": not parsed.errors, "issues": [issue.to_json() for issue in parsed.issues]})
 
 
-@router.post("/config/suggest")
+@router.post("/config/suggest", response_model=m.Suggestion)
 def suggest(request: Request, caller: ConfigReader, ask: Suggest) -> Response:
     """The configuration with new fields, from stored data or from given messages. Nothing is stored."""
     edge = edge_of(request)
@@ -152,7 +153,7 @@ def suggest(request: Request, caller: ConfigReader, ask: Suggest) -> Response:
     return JSON(samples.suggest_from_messages(edge, caller, configs.unwrap_events(ask.events), verses=ask.verses))
 
 
-@router.post("/config/restore", status_code=201)
+@router.post("/config/restore", status_code=201, response_model=m.SavedConfiguration)
 def restore(request: Request, caller: ConfigWriter, ask: Restore) -> Response:
     """Make a new revision with the content of an old one."""
     saved = configs.restore(edge_of(request), caller, ask.config_id, base_config_id=ask.base_config_id)

@@ -18,6 +18,7 @@ from mona_server.api.identity import audit
 from mona_server.api.identity.hashing import new_id
 from mona_server.api.identity.roles import Permission
 from mona_server.api.shapes import DataManager, Input, InsightReader, Limit, page
+from mona_server.api.v1 import models as m
 from mona_server.errors import BadRequest, NotFound
 from mona_server.segment import Segment, SegmentError
 from mona_server.store.tables_insights import markers
@@ -37,7 +38,7 @@ class NewEvent(Input):
     url: str | None = Field(None, max_length=2_000, pattern=r"^https?://")
 
 
-@router.post("/events", status_code=201)
+@router.post("/events", status_code=201, response_model=m.Event)
 def add_event(request: Request, caller: DataManager, new: NewEvent) -> Response:
     """Add a marker."""
     edge = edge_of(request)
@@ -67,7 +68,7 @@ def add_event(request: Request, caller: DataManager, new: NewEvent) -> Response:
     return JSON(_shown(row), 201)
 
 
-@router.get("/events")
+@router.get("/events", response_model=m.Page[m.Event] | list[dict[str, Any]])
 def list_events(
     request: Request,
     caller: InsightReader,

@@ -15,6 +15,7 @@ from mona_server.api.edge import edge_of
 from mona_server.api.identity import audit
 from mona_server.api.identity.roles import Permission
 from mona_server.api.shapes import DataManager, Input, Limit, page, single
+from mona_server.api.v1 import models as m
 from mona_server.store import jobs
 
 router = APIRouter(tags=["jobs"])
@@ -30,14 +31,14 @@ class Backfill(Input):
     to: float | None = Field(None, ge=-1e11, le=1e11, allow_inf_nan=False, description="Excluded.")
 
 
-@router.post("/backfill", status_code=202)
+@router.post("/backfill", status_code=202, response_model=m.JobId)
 def backfill(request: Request, caller: DataManager, ask: Backfill) -> Response:
     """Rebuild fields of old contexts with the active configuration. Without bounds: the last 8 weeks of data."""
     bounds = {"from_ms": _ms(ask.from_), "to_ms": _ms(ask.to)}
     return JSON({"job_id": backfills.fields(edge_of(request), caller, ask.context_class, **bounds)}, 202)
 
 
-@router.get("/jobs")
+@router.get("/jobs", response_model=m.Page[m.Job])
 def list_jobs(
     request: Request,
     caller: DataManager,
@@ -49,7 +50,7 @@ def list_jobs(
     return page([_shown(job) for job in found if _may_see(caller, job)])
 
 
-@router.get("/jobs/{job_id}")
+@router.get("/jobs/{job_id}", response_model=m.Job)
 def get_job(request: Request, caller: DataManager, job_id: str) -> Response:
     """State, progress, result and error of a job."""
     job = jobs.get(edge_of(request).meta, caller.tenant, job_id)
@@ -57,7 +58,7 @@ def get_job(request: Request, caller: DataManager, job_id: str) -> Response:
     return single(request, _shown(job))
 
 
-@router.delete("/jobs/{job_id}")
+@router.delete("/jobs/{job_id}", response_model=m.Job)
 def cancel_job(request: Request, caller: DataManager, job_id: str) -> Response:
     """Stop a job that waits or runs; what it did so far stays."""
     edge = edge_of(request)

@@ -15,6 +15,7 @@ from mona_server.api.guard import COOKIE
 from mona_server.api.identity import sessions, users
 from mona_server.api.identity.roles import permissions
 from mona_server.api.shapes import Anyone, Input
+from mona_server.api.v1 import models as m
 from mona_server.errors import NotAuthenticated
 
 router = APIRouter(tags=["session"])
@@ -43,7 +44,7 @@ class SecondFactor(Input):
     seed: str | None = Field(None, max_length=64, pattern="^[0-9a-f]+$")
 
 
-@router.post("/session")
+@router.post("/session", response_model=m.Session)
 def sign_in(request: Request, given: SignIn) -> Response:
     """Sign in with address and password. Gives a cookie, and the CSRF token that writes must carry."""
     edge = edge_of(request)
@@ -79,7 +80,7 @@ def sign_out(request: Request, _caller: Anyone) -> Response:
     return clear_session(Response(status_code=204))
 
 
-@router.post("/session/password")
+@router.post("/session/password", response_model=m.User)
 def set_password(request: Request, given: NewPassword) -> Response:
     """Set a password by the link of an invitation or of a forgotten password."""
     edge = edge_of(request)
@@ -88,7 +89,7 @@ def set_password(request: Request, given: NewPassword) -> Response:
     )
 
 
-@router.get("/session/second_factor")
+@router.get("/session/second_factor", response_model=m.Seed)
 def new_second_factor(session: Annotated[sessions.Session, Depends(signed_in_user)]) -> Response:
     """A fresh seed for an authenticator app; nothing changes until it is confirmed with a code."""
     seed, uri = users.new_second_factor(session.user.email)
@@ -108,7 +109,7 @@ def set_second_factor(
     return Response(status_code=204)
 
 
-@router.get("/me")
+@router.get("/me", response_model=m.Me)
 def me(request: Request, caller: Anyone) -> Response:
     """Who calls, for which tenant, with which rights."""
     user = users.find(edge_of(request).meta, caller.user_id) if caller.user_id else None

@@ -15,6 +15,7 @@ from mona_server.api.edge import edge_of
 from mona_server.api.identity.hashing import new_id
 from mona_server.api.identity.roles import Permission
 from mona_server.api.shapes import Input, Investigator, Limit, check_unchanged, page, single
+from mona_server.api.v1 import models as m
 from mona_server.errors import Forbidden, NotFound
 from mona_server.store.tables_identity import views
 
@@ -39,7 +40,7 @@ class ViewChange(Input):
     state: dict[str, Any] | None = None
 
 
-@router.get("/views")
+@router.get("/views", response_model=m.Page[m.View])
 def list_views(
     request: Request,
     caller: Investigator,
@@ -55,7 +56,7 @@ def list_views(
     return page([_shown(row) for row in rows if _in_class(caller, row)])
 
 
-@router.post("/views", status_code=201)
+@router.post("/views", status_code=201, response_model=m.View)
 def add_view(request: Request, caller: Investigator, new: NewView) -> Response:
     """Keep a view."""
     caller.require(Permission.INVESTIGATE, new.arc_class)
@@ -77,14 +78,14 @@ def add_view(request: Request, caller: Investigator, new: NewView) -> Response:
     return JSON(_shown(row), 201)
 
 
-@router.get("/views/{view_id}")
+@router.get("/views/{view_id}", response_model=m.View)
 def get_view(request: Request, caller: Investigator, view_id: str) -> Response:
     """One view."""
     with edge_of(request).meta.connect() as db:
         return single(request, _shown(_row(db, caller, view_id)))
 
 
-@router.patch("/views/{view_id}")
+@router.patch("/views/{view_id}", response_model=m.View)
 def change_view(request: Request, caller: Investigator, view_id: str, change: ViewChange) -> Response:
     """Change an own view; `If-Match` guards against another window's change."""
     with edge_of(request).meta.begin() as db:

@@ -1,0 +1,243 @@
+"""Shapes of the answers of ``/api/v1``, for the OpenAPI document. Times are Unix seconds.
+
+Routes answer with JSON made by their rooms; a test holds the answers against these shapes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+T = TypeVar("T")
+Json = dict[str, Any]
+
+
+class Model(BaseModel):
+    """A shape; rooms may add keys."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Page(BaseModel, Generic[T]):
+    """A page of a list; ``next_cursor`` null = the end."""
+
+    items: list[T]
+    next_cursor: str | None = Field(examples=[None])
+
+
+class Grant(Model):
+    role: str = Field(examples=["Context Class Viewer"])
+    arc_class: str | None = Field(examples=["LOAN"])
+
+
+class User(Model):
+    id: str = Field(examples=["user_5f0c"])
+    email: str = Field(examples=["ann@example.com"])
+    name: str = Field(examples=["Ann"])
+    state: str = Field(description="invited, active, disabled", examples=["active"])
+    roles: list[Grant]
+    second_factor: bool = Field(examples=[False])
+    last_login: float | None = Field(examples=[1700000000])
+
+
+class InvitedUser(User):
+    activation_link: str = Field(description="Shown only here.")
+
+
+class Link(Model):
+    link: str
+    expires: float
+
+
+class Token(Model):
+    id: str = Field(examples=["tok_5f0c"])
+    client_id: str = Field(description="The api key.", examples=["mona_x"])
+    description: str = Field(examples=["training pipeline"])
+    roles: list[Grant]
+    created: float = Field(examples=[1700000000])
+    expires: float | None = Field(examples=[None])
+    last_used: float | None = Field(examples=[1700000000])
+
+
+class MadeToken(Token):
+    secret: str = Field(description="Shown only here.")
+    user_id: str = Field(description="The tenant.", examples=["default"])
+
+
+class Role(Model):
+    name: str = Field(examples=["Viewer"])
+    permissions: list[str] = Field(examples=[["mona.config.read"]])
+    per_class: bool
+    assignable: bool
+
+
+class Tenant(Model):
+    id: str = Field(examples=["acme"])
+    name: str = Field(examples=["Acme"])
+
+
+class AuditEntry(Model):
+    id: int
+    time: float = Field(examples=[1700000000])
+    user: str | None
+    token: str | None
+    ip: str | None
+    action: str = Field(examples=["config.upload"])
+    target: str
+    before: Any
+    after: Any
+
+
+class ContextClass(Model):
+    name: str = Field(examples=["LOAN"])
+    configured: bool
+    contexts: int = Field(examples=[39032])
+    first: float | None = Field(description="Begin of the first day with a context.", examples=[1611878400])
+    last: float | None = Field(description="End of the last day with a context.", examples=[1619654400])
+    fields: int
+    verses: int
+    parent: str | None
+
+
+class IngestionHour(Model):
+    hour_ms: int
+    messages: dict[str, int] = Field(description="By action and result.")
+    contexts: dict[str, int]
+    refused: dict[str, int] = Field(description="By reason.")
+    build_errors: list[Json]
+    unknown_variables: dict[str, int]
+    cut_texts: int
+    late_updates: Json
+
+
+class Ingestion(Model):
+    hours: list[IngestionHour] = Field(description="Newest first.")
+    replays: list[Json]
+
+
+class JobId(Model):
+    job_id: str = Field(examples=["0b1c"])
+
+
+class Job(Model):
+    id: str
+    kind: str = Field(examples=["backfill"])
+    state: str = Field(description="queued, running, done, failed, cancelled", examples=["running"])
+    progress: float = Field(ge=0, le=1, examples=[0.4])
+    created: float
+    updated: float
+    parameters: Json
+    result: Any
+    error: str | None
+
+
+class Diff(Model):
+    op: str = Field(description="add, remove, change", examples=["change"])
+    path: str = Field(examples=["LOAN.fields.x.type"])
+    old: Any = Field(examples=["string"])
+    new: Any = Field(examples=["numeric"])
+
+
+class Configuration(Model):
+    raw_configuration_data: Json = Field(
+        description="Context class → object, as uploaded.",
+        examples=[{"LOAN": {"fields": {"amount": {"type": "numeric"}}}}],
+    )
+    config_id: str | None = None
+    author: str | None = None
+    commit_message: str | None = None
+    time: float | None = None
+
+
+class ConfigIssue(Model):
+    path: str = Field(examples=["LOAN.fields.amount.type"])
+    message: str
+    severity: str = Field(examples=["error"])
+    code: str = Field(examples=["unknown_type"])
+    line: int | None = None
+    column: int | None = None
+
+
+class SavedConfiguration(Model):
+    new_config_id: str
+    new_config: Json = Field(description="Normal form.")
+    diffs: list[Diff]
+    warnings: list[ConfigIssue]
+
+
+class Revision(Model):
+    config_id: str
+    parent: str | None
+    author: str
+    commit_message: str
+    time: float
+    diffs: list[Diff]
+
+
+class RevisionWithConfig(Revision):
+    config: Json
+
+
+class DiffBetween(Model):
+    diffs: list[Diff]
+
+
+class Judgement(Model):
+    valid: bool
+    issues: list[ConfigIssue]
+
+
+class Suggestion(Model):
+    suggested_config: Json
+    new_fields: dict[str, list[str]]
+    confidence: dict[str, str]
+
+
+class Event(Model):
+    id: str = Field(examples=["ev_5f0c"])
+    time: float = Field(examples=[1700000000])
+    end: float | None
+    title: str = Field(examples=["deploy 1.2"])
+    kind: str = Field(examples=["deploy"])
+    contextClass: str | None  # noqa: N815 - the name of the specification
+    segment: Json
+    url: str | None
+
+
+class View(Model):
+    id: str
+    kind: str = Field(examples=["investigation"])
+    name: str
+    owner: str | None
+    shared: bool
+    arc_class: str | None
+    state: Json
+    version: int
+
+
+class Version(Model):
+    version: str = Field(examples=["0.1.0"])
+    protocol: int = Field(examples=[2])
+
+
+class Items(Model):
+    items: list[Json]
+
+
+class Session(Model):
+    user: User
+    csrf: str = Field(description="For the header X-CSRF-Token of every write.")
+
+
+class Seed(Model):
+    seed: str
+    uri: str = Field(description="For a QR code.")
+
+
+class Me(Model):
+    tenant: str = Field(examples=["default"])
+    user: User | None
+    client_id: str | None
+    roles: list[Grant]
+    permissions: list[str]
