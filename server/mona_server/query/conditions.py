@@ -21,7 +21,8 @@ TRUE = "TRUE"
 class Binder:
     """Collects the values of one SQL text; equal values share a name."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "p") -> None:
+        self._prefix = prefix
         self.values: dict[str, Any] = {}
         self._names: dict[tuple[type, Any], str] = {}
 
@@ -29,7 +30,7 @@ class Binder:
         """The placeholder of a value."""
         key = (type(value), value)
         if key not in self._names:
-            self._names[key] = f"p{len(self._names)}"
+            self._names[key] = f"{self._prefix}{len(self._names)}"
             self.values[self._names[key]] = value
         return f"${self._names[key]}"
 

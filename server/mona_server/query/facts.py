@@ -155,12 +155,14 @@ class Facts:
         axis: str = "MONA_TIMESTAMP",
         from_ms: int | None = None,
         to_ms: int | None = None,
+        revision: bool = False,
     ) -> str:
         """A sub-query with ``MONA_SIGN`` (TINYINT), ``MONA_AXIS`` (BIGINT, Unix ms) and the columns of the fields.
 
         Columns have their physical names, because SQL does not tell ``City`` from ``city``; see :attr:`Column.sql`.
         Rows without a time on the axis, outside of ``from_ms <= t < to_ms`` or after the as-of revision are left
-        out. Rows come in the order of the files, then pending ones. Run it with :meth:`arrays` or :meth:`rows`.
+        out; ``revision`` adds ``MONA_REVISION``. Rows come in the order of the files, then pending ones. Run it with
+        :meth:`arrays` or :meth:`rows`.
         """
         time = self.time_axis(axis)
         wanted = list(dict.fromkeys(self.column(name) for name in fields))
@@ -169,11 +171,13 @@ class Facts:
         if files:
             source = f"read_parquet({file_list([f.path for f in files])}, union_by_name=true)"
             there = frozenset[str]().union(*(f.columns for f in files))
-            parts.append(self._part(source, there, time, wanted, from_ms, to_ms, clean=False))
+            parts.append(self._part(source, there, time, wanted, from_ms, to_ms, revision=revision))
         if self.pending_rows:
-            parts.append(self._part("pending", set(self.pending), time, wanted, from_ms, to_ms, clean=True))
+            parts.append(
+                self._part("pending", set(self.pending), time, wanted, from_ms, to_ms, clean=True, revision=revision)
+            )
         if not parts:
-            parts.append(self._part("(SELECT 1) AS nothing", set(), time, wanted, 1, 0, clean=False))
+            parts.append(self._part("(SELECT 1) AS nothing", set(), time, wanted, 1, 0, revision=revision))
         return "(" + " UNION ALL ".join(parts) + ")"
 
     @property
@@ -198,7 +202,8 @@ class Facts:
         from_ms: int | None,
         to_ms: int | None,
         *,
-        clean: bool,
+        clean: bool = False,
+        revision: bool = False,
     ) -> str:
         def typed(physical: str, sql_type: str) -> str:
             if physical not in there:
@@ -209,6 +214,8 @@ class Facts:
 
         t = typed(time.physical, "BIGINT")
         items = [f"{typed('MONA_SIGN', 'TINYINT')} AS MONA_SIGN", f"{t} AS MONA_AXIS"]
+        if revision:
+            items.append(f"{typed('MONA_REVISION', 'BIGINT')} AS MONA_REVISION")
         for column in wanted:
             items.append(f"{typed(column.physical, column.sql_type)} AS {column.sql}")
             if column.lists:

@@ -29,6 +29,8 @@ class Dataset:
     """The newest fact revision that counts."""
     as_of_ms: int | None = None
     """For a reading of what was known then."""
+    store: Store | None = None
+    """Where the merged messages of contexts are; None: they are not shown."""
 
     @property
     def columns(self) -> Mapping[str, Column]:
@@ -77,7 +79,7 @@ class Reader:
         facts = Facts.of(snapshot, self.engine, types)
         if config is not None:
             config = fix_waiting(self.store.meta, tenant, config, facts)
-        return Dataset(tenant, context_class, facts, config, snapshot.revision, as_of_ms)
+        return Dataset(tenant, context_class, facts, config, snapshot.revision, as_of_ms, self.store)
 
     def source(
         self, tenant: str, context_class: str, question: SourceQuestion, as_of_ms: int | None = None

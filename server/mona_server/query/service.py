@@ -1,0 +1,34 @@
+"""What people ask of the data: each function takes a :class:`Dataset` and a request, and gives the answer as JSON.
+
+``Reader.dataset(tenant, class)`` opens the dataset; a request is read by its ``parse(dataset, body)``, which reports
+every problem at once.
+"""
+
+from __future__ import annotations
+
+from mona_server.query.dimensions import DimensionsRequest, get_segments_for_dimensions
+from mona_server.query.ingested import (
+    ContextsRequest,
+    IngestedRequest,
+    export_contexts,
+    get_ingested_data,
+    list_contexts,
+)
+from mona_server.query.reader import Dataset, Reader
+from mona_server.query.requests import InvalidRequest
+from mona_server.query.segments import SegmentRequest, get_segment
+
+__all__ = [
+    "ContextsRequest",
+    "Dataset",
+    "DimensionsRequest",
+    "IngestedRequest",
+    "InvalidRequest",
+    "Reader",
+    "SegmentRequest",
+    "export_contexts",
+    "get_ingested_data",
+    "get_segment",
+    "get_segments_for_dimensions",
+    "list_contexts",
+]
