@@ -47,6 +47,9 @@ format: $(VENV)/.installed-dev ## put the code in form
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/.installed ## renew the generated parts of docs/
+	$(BIN)/python -m mona_server.config.reference docs/configuration.md
+
 bench: $(VENV)/.installed-dev ## all benchmarks, with their peers where installed
 	$(BIN)/python -m benchmarks $(ARGS)
 
