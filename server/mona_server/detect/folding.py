@@ -54,8 +54,8 @@ def fold(signals: Sequence[Signal], inside: Inside) -> tuple[Finding, ...]:
     groups: dict[tuple[str | None, bool], list[Signal]] = {}
     for signal in ordered:
         groups.setdefault((signal.metric, signal.desc), []).append(signal)
-    findings = [finding for group in groups.values() for finding in _fold_group(group, inside)]
-    return tuple(sorted(findings, key=lambda finding: strength(finding.main)))
+    findings = [one for group in groups.values() for one in _fold_group(group, inside)]
+    return tuple(sorted(findings, key=lambda one: strength(one.main)))
 
 
 def _fold_group(signals: list[Signal], inside: Inside) -> list[Finding]:
@@ -79,7 +79,7 @@ def _fold_group(signals: list[Signal], inside: Inside) -> list[Finding]:
     for signal in signals[MOST:]:
         into = next((m for m in mains if within(signal.segment, near[m].segment)), mains[0])
         folded[into].append(signal)
-    return [_finding(near[m], folded[m], [jaccard[m, k] >= SAME for k in range(len(near))], near) for m in mains]
+    return [_shortest(near[m], folded[m], [jaccard[m, k] >= SAME for k in range(len(near))], near) for m in mains]
 
 
 def _repeats(
@@ -119,10 +119,42 @@ def _shared(atoms: AtomSums) -> Floats:
     return np.asarray(member.T @ (atoms.size.sum(axis=1)[:, None] * member))
 
 
-def _finding(main: Signal, folded: list[Signal], same: list[bool], near: list[Signal]) -> Finding:
+def adopt(findings: list[Finding], held_back: Sequence[Signal]) -> tuple[list[Finding], list[Signal]]:
+    """Signals without a change of their own inside of what did change are folded under it, not kept back as chance."""
+    left: list[Signal] = []
+    adopted: dict[str, list[Signal]] = {}
+    for signal in held_back:
+        outer = next(
+            (
+                one.main
+                for one in findings
+                if (one.main.metric, one.main.desc) == (signal.metric, signal.desc)
+                and within(signal.segment, one.main.segment)
+            ),
+            None,
+        )
+        if outer is None:
+            left.append(signal)
+        else:
+            adopted.setdefault(outer.id, []).append(signal)
+    joined = [_joined(one, adopted[one.main.id]) if one.main.id in adopted else one for one in findings]
+    return joined, left
+
+
+def finding(main: Signal, folded: Sequence[Signal]) -> Finding:
+    """A signal with those that repeat it, strongest first."""
+    related = [Related(replace(s, folded_into=main.id), relation(main, s)) for s in sorted(folded, key=strength)]
+    return Finding(main, tuple(related))
+
+
+def _joined(one: Finding, more: Sequence[Signal]) -> Finding:
+    return replace(
+        finding(one.main, [*(related.signal for related in one.related), *more]), explanations=one.explanations
+    )
+
+
+def _shortest(main: Signal, folded: list[Signal], same: list[bool], near: list[Signal]) -> Finding:
     """The shortest description of the same contexts stands for the group."""
     twins = [signal for signal, equal in zip(near, same, strict=True) if equal and signal in folded]
     shortest = min([main, *twins], key=lambda signal: (len(signal.segment), strength(signal)))
-    rest = [signal for signal in (main, *folded) if signal is not shortest]
-    related = [Related(replace(s, folded_into=shortest.id), relation(shortest, s)) for s in sorted(rest, key=strength)]
-    return Finding(shortest, tuple(related))
+    return finding(shortest, [signal for signal in (main, *folded) if signal is not shortest])

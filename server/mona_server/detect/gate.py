@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mona_server.detect import exact
 from mona_server.detect.candidates import Block
 from mona_server.detect.levels import Levels, Mask, Parts, Scene, Sizes, round12, take_sizes
-from mona_server.detect.signal import Signal
+from mona_server.detect.signal import Chance, Signal
 from mona_server.detect.source import Codes, GroupSums, SumsSource
 from mona_server.detect.verses.base import Statistic, Verse
 from mona_server.detect.windows import Plan
@@ -135,4 +135,5 @@ def _signal(inside: Inside, scene: Scene, levels: Levels, metric: str | None, ro
         benchmark_ms=plan.benchmark_ms,
         own_baseline=scene.own_baseline,
         union=block.union,
+        chance=Chance(True, "off", p_value=None if levels.p_value is None else float(levels.p_value[row])),
     )

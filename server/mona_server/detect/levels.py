@@ -91,6 +91,8 @@ class Levels:
     """Contexts with a value of the metric in all sets together."""
     min_level: Floats | None = None
     """Another limit than ``min_anomaly_level`` for some segments (no-STD mode)."""
+    p_value: Floats | None = None
+    """Where the formula itself says how probable the level is without any change."""
 
     @property
     def desc(self) -> Mask:

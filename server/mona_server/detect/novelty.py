@@ -7,36 +7,49 @@ from dataclasses import replace
 
 import numpy as np
 
-from mona_server.detect.folding import relation, within
+from mona_server.detect.folding import finding, within
 from mona_server.detect.gate import Inside
-from mona_server.detect.signal import Chance, Finding, Related, Signal, strength
+from mona_server.detect.signal import Chance, Finding, Signal, strength
+from mona_server.detect.source import Floats
 
 METHOD = "odds that all of its contexts came after the history, had they come at any time"
 SAME = 0.8
-ROWS_OF_A_FRAME = 30.0
-"""Contexts of one frame are not independent: from so many on, more of them say no more."""
+KNOWN_CONTEXTS = 50.0
+LEAST_BURST = 2.0
+"""Contexts come in bursts at least so large that this many say no more than one."""
 
 
-def judge(signals: Sequence[Signal], inside: Inside, rate: float, tests: int) -> list[Signal]:
-    """The signals with their chance: weighted Bonferroni over all candidates, q = p · tests · depths.
+def bursts(size: Floats, base: Floats) -> Floats:
+    """How much larger than Poisson the counts per period vary, for segments (S, K) with enough contexts."""
+    total = size.sum(axis=1)
+    known = total >= KNOWN_CONTEXTS
+    if not known.any() or len(base) < 3:
+        return np.zeros(0)
+    expected = total[known][:, None] * (base / max(float(base.sum()), 1.0))
+    seen = expected > 0
+    square = np.divide((size[known] - expected) ** 2, expected, out=np.zeros_like(expected), where=seen)
+    return np.asarray(square.sum(axis=1) / np.maximum(seen.sum(axis=1) - 1, 1), np.float64)
+
+
+def judge(signals: Sequence[Signal], inside: Inside, rate: float, tests: int, burst: Floats) -> list[Signal]:
+    """The signals with their chance.
 
     A segment whose n contexts could have come at any time lies wholly in the recent part with probability fⁿ, f being
-    the baseline's recent share. Each number of conditions has the same share of the rate, as in :mod:`chance`.
+    the baseline's recent share. n counts bursts: contexts over the usual variance of counts per period. Every candidate
+    is a test (Bonferroni).
     """
     plan = inside.plan
     size = inside.base.size[0]
     recent = float(size[plan.target.frames].sum())
     share = recent / max(float(size.sum()), 1.0)
-    frames = max(len(plan.target), 1)
+    together = max(float(np.median(burst)) if len(burst) else 0.0, LEAST_BURST)
     judged = []
     for signal in signals:
-        contexts = min(signal.size, ROWS_OF_A_FRAME * frames)
-        log_p = contexts * np.log(max(share, 1e-300))
-        p = float(np.exp(log_p))
-        q = float(min(1.0, np.exp(log_p + np.log(max(tests, 1)))))
-        passed = q <= rate
-        reason = "" if passed else f"could be chance: {signal.size:.0f} contexts are few for something so rare"
-        judged.append(replace(signal, chance=Chance(passed, METHOD, q, p, reason)))
+        log_p = signal.size / together * np.log(max(share, 1e-300))
+        q = float(np.exp(min(0.0, log_p + np.log(max(tests, 1)))))
+        reason = "" if q <= rate else f"could be chance: {signal.size:.0f} contexts are few for something so rare"
+        chance = Chance(q <= rate, METHOD, q, float(np.exp(log_p)), reason)
+        judged.append(replace(signal, chance=chance))
     return judged
 
 
@@ -66,11 +79,5 @@ def fold(signals: Sequence[Signal], inside: Inside) -> tuple[Finding, ...]:
             kept.append(k)
         else:
             folded[mains[inner].id] += [main, *folded.pop(main.id)]
-    findings = []
-    for k in kept:
-        main = mains[k]
-        related = [
-            Related(replace(s, folded_into=main.id), relation(main, s)) for s in sorted(folded[main.id], key=strength)
-        ]
-        findings.append(Finding(main, tuple(related)))
-    return tuple(sorted(findings, key=lambda finding: strength(finding.main)))
+    findings = [finding(mains[k], folded[mains[k].id]) for k in kept]
+    return tuple(sorted(findings, key=lambda one: strength(one.main)))

@@ -6,7 +6,7 @@ explanation), new segments by how odd it is that they were never seen before, ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -20,16 +20,21 @@ from mona_server.detect.chance_series import Windows
 from mona_server.detect.expected import fit_effects
 from mona_server.detect.gate import Inside
 from mona_server.detect.parameters import DAY_MS, HOUR_MS
-from mona_server.detect.signal import Chance, Finding, Related, Signal, strength
+from mona_server.detect.signal import Chance, Finding, Signal, strength
 from mona_server.detect.verses.base import Statistic, Verse
 from mona_server.detect.verses.threshold import beyond
 from mona_server.detect.windows import Plan
 from mona_server.segment import Segment
 
+Key = tuple[int, Segment]
+"""Number of the metric among the tested ones, and segment."""
+
 FRAMES = "variation between frames, pooled over segments, with placebo windows"
 OFF = "off"
 HARD_LIMIT = "a hard limit needs no evidence"
-SHAPE = "sampling noise of the distribution is taken off the level"
+SHAPE = "chi-square law of the divergence, widened by what halves of the benchmark differ"
+OWN_ERRORS = 4.0
+"""Least standard errors of its own judged rows by which a child must differ from its parent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ def open_gate(inside: Inside, rate: float, known: Sequence[Segment] = ()) -> Gat
     if verse.type.family == "New":
         return NewGate(inside, rate)
     if verse.type.statistic is Statistic.DISTRIBUTION:
-        return PlainGate(inside, SHAPE)
+        return ShapeGate(inside, rate)
     setting = setting_of(inside, rate, known)
     if setting is None:
         return PlainGate(inside, HARD_LIMIT if verse.type.family == "Threshold" else "too few frames to tell")
@@ -96,23 +101,51 @@ class NewGate:
 
     inside: Inside
     rate: float
-    _sizes: list[NDArray[np.float64]] = field(default_factory=list)
+    _tests: int = 0
+    _bursts: list[NDArray[np.float64]] = field(default_factory=list)
 
     def add(self, block: Block) -> None:
-        recent = block.groups.size[:, self.inside.plan.target.frames]
-        self._sizes.append((recent > 0).sum(axis=1).astype(np.float64))
+        self._tests += len(block)
+        self._bursts.append(novelty.bursts(block.groups.size, self.inside.base.size[0]))
 
     def settle(self, signals: Sequence[Signal]) -> Settled:
-        tests = sum(len(sizes) for sizes in self._sizes)
-        judged = novelty.judge(signals, self.inside, self.rate, tests)
-        passed = [signal for signal in judged if signal.chance.passed]
-        findings = (
-            novelty.fold(passed, self.inside)
-            if self.inside.verse["fold_redundant"]
-            else tuple(Finding(signal) for signal in passed)
-        )
-        held_back = tuple(signal for signal in judged if not signal.chance.passed)
-        return Settled(findings, held_back, tests, self.rate if tests else 0.0)
+        bursts = np.concatenate(self._bursts) if self._bursts else np.zeros(0)
+        judged = novelty.judge(signals, self.inside, self.rate, self._tests, bursts)
+        good = [signal for signal in judged if signal.chance.passed]
+        bad = [signal for signal in judged if not signal.chance.passed]
+        if self.inside.verse["fold_redundant"]:
+            findings, bad = folding.adopt(list(novelty.fold(good, self.inside)), bad)
+        else:
+            findings = [Finding(signal) for signal in good]
+        return Settled(tuple(findings), tuple(bad), self._tests, self.rate if self._tests else 0.0)
+
+
+@dataclass(slots=True)
+class ShapeGate:
+    """Distributions: the p that the formula gives, corrected for the number of candidates."""
+
+    inside: Inside
+    rate: float
+    _tests: int = 1
+
+    def add(self, block: Block) -> None:
+        self._tests += len(block)
+
+    def settle(self, signals: Sequence[Signal]) -> Settled:
+        tests = self._tests * len(self.inside.verse.metrics)
+        good: list[Signal] = []
+        bad: list[Signal] = []
+        for signal in signals:
+            p = signal.chance.p_value
+            q = 1.0 if p is None else min(1.0, p * tests)
+            passed = q <= self.rate
+            reason = "" if passed else "could be chance: a sample of this size may differ so much"
+            (good if passed else bad).append(replace(signal, chance=Chance(passed, SHAPE, q, p, reason)))
+        if self.inside.verse["fold_redundant"]:
+            findings, bad = folding.adopt(list(folding.fold(good, self.inside)), bad)
+        else:
+            findings = [Finding(signal) for signal in good]
+        return Settled(tuple(findings), tuple(bad), tests, self.rate)
 
 
 @dataclass(slots=True)
@@ -141,37 +174,106 @@ class FrameGate:
     def settle(self, signals: Sequence[Signal]) -> Settled:
         inside, setting = self.inside, self.setting
         names: list[str | None] = [inside.source.metrics[m] for m in setting.metrics] or [None]
-        by_key = {(names.index(signal.metric), signal.segment): signal for signal in signals if signal.metric in names}
+        by_key = {(names.index(signal.metric), signal.segment): signal for signal in signals}
         verdict = self._evidence.judge(
             inside.source,
             lambda test, segment: (test, segment) in by_key,
             base_allowed=setting.comparison == "reference" and inside.verse.type.with_baseline,
         )
-        fold = inside.verse["fold_redundant"]
         passed = {(one.test, one.segment): one for one in (*verdict.passed, *verdict.findings)}
-        findings: list[Finding] = []
-        related: dict[tuple[int, Segment], list[Signal]] = {}
-        mains = {(one.test, one.segment) for one in verdict.findings}
-        for key, one in passed.items():
-            signal = _with_chance(by_key[key], one)
-            if fold and key not in mains and one.explained_by is not None:
-                related.setdefault((one.test, one.explained_by), []).append(signal)
-            elif not fold or key in mains:
-                findings.append(Finding(signal))
-        findings = [
-            _with_related(finding, related.get((names.index(finding.main.metric), finding.main.segment), ()))
-            for finding in findings
-        ]
-        held_back = [
+        good = {key: _with_chance(by_key[key], one) for key, one in passed.items()}
+        bad = [
             _held_back(signal, verdict.chances.get(key), inside.verse)
             for key, signal in by_key.items()
             if key not in passed
         ]
-        exempt = [signal for signal in held_back if signal.own_baseline and inside.verse.type.family == "Threshold"]
-        findings += [Finding(replace(s, chance=Chance(passed=True, method=HARD_LIMIT))) for s in exempt]
+        limits = [s for s in bad if s.own_baseline and inside.verse.type.family == "Threshold"]
+        bad = [signal for signal in bad if signal not in limits]
+        findings = [Finding(replace(s, chance=Chance(passed=True, method=HARD_LIMIT))) for s in limits]
+        if inside.verse["fold_redundant"]:
+            findings += self._folded(verdict.findings, passed, good)
+            findings, bad = folding.adopt(findings, bad)
+        else:
+            findings += [Finding(signal) for signal in good.values()]
         findings.sort(key=lambda finding: strength(finding.main))
-        held_back = sorted((s for s in held_back if s not in exempt), key=strength)
-        return Settled(tuple(findings), tuple(held_back), verdict.tests, verdict.expected_false)
+        return Settled(tuple(findings), tuple(sorted(bad, key=strength)), verdict.tests, verdict.expected_false)
+
+    def _folded(
+        self,
+        mains: Sequence[Judged],
+        passed: Mapping[Key, Judged],
+        good: Mapping[Key, Signal],
+    ) -> list[Finding]:
+        """The joint explanation's findings with what they explain; what it left alone is folded by levels."""
+        named = {(one.test, one.segment): one for one in mains}
+        related: dict[Key, list[Signal]] = {key: [] for key in named}
+        alone = []
+        for key, one in passed.items():
+            if key in named:
+                continue
+            if one.explained_by is not None and (one.test, one.explained_by) in named:
+                related[one.test, one.explained_by].append(good[key])
+            else:
+                alone.append(good[key])
+        pairs = _nested(named, good)
+        if self.inside.verse.type.statistic is Statistic.AVERAGE:
+            self._drop_swollen(pairs, named, related, good)
+        elif self.inside.verse.type.statistic in (Statistic.SIZE, Statistic.SUM):
+            _drop_diluted(pairs, related, good)
+        found = [folding.finding(good[key], rest) for key, rest in related.items()]
+        return found + list(folding.fold(alone, self.inside))
+
+    def _drop_swollen(
+        self,
+        pairs: Sequence[tuple[Key, Key]],
+        named: Mapping[Key, Judged],
+        related: dict[Key, list[Signal]],
+        good: Mapping[Key, Signal],
+    ) -> None:
+        """Fold children whose change beyond their parent's is within the noise of the judged rows themselves.
+
+        Where a whole population jumps, its values spread wider than they ever did in the frames that noise was learnt
+        from. So a child must also move by :data:`OWN_ERRORS` standard errors of its own judged rows.
+        """
+        if not pairs:
+            return
+        inside, target = self.inside, self.setting.windows.target
+        span = (int(target[0]), int(target[-1]) + 1)
+        children = list(dict.fromkeys(key for key, _ in pairs))
+        atoms = inside.source.atoms([segment for _, segment in children], [span])
+        for column, key in enumerate(children):
+            m = self.setting.metrics[key[0]]
+            rows = atoms.member[:, column]
+            count, total, square = (float(part[m, rows, 0].sum()) for part in (atoms.count, atoms.total, atoms.square))
+            if count < 2:
+                continue
+            error = np.sqrt(max(square / count - (total / count) ** 2, 0.0) / count)
+            outer = next((outer for inner, outer in pairs if inner == key and outer in related), None)
+            if outer is not None and abs(named[key].effect) < OWN_ERRORS * error:
+                related[outer] += [good[key], *related.pop(key)]
+
+
+def _nested(named: Mapping[Key, Judged], good: Mapping[Key, Signal]) -> list[tuple[Key, Key]]:
+    """(child, parent) among findings of one metric and direction."""
+    return [
+        (inner, outer)
+        for inner in named
+        for outer in named
+        if inner[0] == outer[0]
+        and inner[1] != outer[1]
+        and folding.within(inner[1], outer[1])
+        and good[inner].desc == good[outer].desc
+    ]
+
+
+def _drop_diluted(
+    pairs: Sequence[tuple[Key, Key]], related: dict[Key, list[Signal]], good: Mapping[Key, Signal]
+) -> None:
+    """Fold children that grew or shrank by about the same share as their parent: they follow from it."""
+    for inner, outer in pairs:
+        changes = [abs(s.value / s.benchmark - 1) if s.benchmark else np.inf for s in (good[inner], good[outer])]
+        if inner in related and outer in related and changes[0] <= folding.MORE * changes[1]:
+            related[outer] += [good[inner], *related.pop(inner)]
 
 
 def setting_of(inside: Inside, rate: float, known: Sequence[Segment] = ()) -> Setting | None:
@@ -240,12 +342,3 @@ def _held_back(signal: Signal, one: Judged | None, verse: Verse) -> Signal:
     if one is not None:
         chance = replace(chance, q_value=one.q, p_value=one.p)
     return replace(signal, chance=chance)
-
-
-def _with_related(finding: Finding, signals: Iterable[Signal]) -> Finding:
-    main = finding.main
-    related = [
-        Related(replace(signal, folded_into=main.id), folding.relation(main, signal))
-        for signal in sorted(signals, key=strength)
-    ]
-    return replace(finding, related=tuple(related))

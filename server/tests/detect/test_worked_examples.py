@@ -211,3 +211,62 @@ def test_new_segments(loans: Table) -> None:
     )
     assert (signal.size, signal.level) == (4207, close(0.7003495921425004))
     assert signal.score == close(45.425648503439106)
+
+
+GENERAL: dict[str, Any] = {
+    "segment_by": ["occupation", "purpose", "city"],
+    "max_false_discovery_rate": 0.05,
+    "fold_redundant": True,
+}
+METRICS = ["credit_score", "offered_amount", "approved_amount", "feature_2"]
+
+
+def test_one_sudden_change_is_one_finding(loans: Table) -> None:
+    """feature_2 jumped for everybody on 28 April: one finding on all data, the segments folded under it."""
+    result = run(
+        loans,
+        "AverageSuddenChange",
+        metrics=METRICS,
+        min_anomaly_level=2,
+        min_culprit_size=10,
+        min_segment_size_fraction=0.05,
+        time_series_points=30,
+        **GENERAL,
+    )
+    (finding,) = result.findings
+    assert (finding.main.metric, finding.main.segment) == ("feature_2", ALL)
+    assert len(finding.related) >= 10
+    assert {one.relation for one in finding.related} == {"child"}
+    assert {one.signal.metric for one in finding.related} == {"feature_2"}
+
+
+def test_outliers_that_are_no_chance(loans: Table) -> None:
+    """Two purposes differ from everybody in four weeks, with the gate at its default."""
+    result = run(
+        loans, "AverageOutlier", metrics=METRICS, min_anomaly_level=0.3, min_segment_size_fraction=0.02, **GENERAL
+    )
+    found = {(s.metric, str(s.segment)): (s.size, round(s.level, 4)) for s in result.signals}
+    assert found == {
+        ("credit_score", "purpose = Wedding expenses"): (287, 0.4072),
+        ("credit_score", "purpose = Medical insurance"): (855, 0.3357),
+    }
+    assert all(s.chance.q_value is not None and s.chance.q_value < 0.05 for s in result.signals)
+
+
+def test_a_new_version_is_one_finding(loans: Table) -> None:
+    """model_version v2, with all that is new inside of it folded under it; rare combinations could be chance."""
+    result = run(loans, "NewSegments", **GENERAL | {"segment_by": ["model_version", "occupation", "purpose", "city"]})
+    assert [str(s.segment) for s in result.signals] == ["model_version = v2"]
+    assert len(result.findings[0].related) > 100
+    assert result.held_back
+    assert all(not s.chance.passed and s.chance.reason for s in result.held_back)
+
+
+def test_the_published_change_could_be_chance(loans: Table) -> None:
+    """With the gate at its default the published insight is kept back, and says why."""
+    given = OFFERED | {"min_anomaly_level": 0.1, "min_segment_size": 500, "benchmark_min_segment_size": 100}
+    result = run(loans, "AverageDrift", **given, max_false_discovery_rate=0.05, fold_redundant=True)
+    assert VACATION not in {s.segment for s in result.signals}
+    (kept,) = [s for s in result.held_back if s.segment == VACATION]
+    assert kept.to_json()["gates"]["chance"]["passed"] is False
+    assert "chance" in kept.chance.reason

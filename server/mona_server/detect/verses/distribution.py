@@ -84,6 +84,7 @@ def distribution_drift(scene: Scene) -> Levels:
     of freedom, because the mean of a root is below the root of the mean.
     """
     from scipy.special import gammaln
+    from scipy.stats import chi2
 
     assert scene.parts is not None
     plan, segment = scene.plan, scene.parts.segment
@@ -94,13 +95,36 @@ def distribution_drift(scene: Scene) -> Levels:
     some = usable[segment] & (target + benchmark > 0)
     segment, target, benchmark = segment[some], target[some], benchmark[some]
     around = (wholes[0][segment], wholes[1][segment])
-    distance = np.sqrt(_add(segment, divergence(target / around[0], benchmark / around[1]), segments))
-    noise = np.sqrt(_add(segment, expected_divergence(target + benchmark, around), segments))
+    found = _add(segment, divergence(target / around[0], benchmark / around[1]), segments)
+    expected = _add(segment, expected_divergence(target + benchmark, around), segments)
+    distance, noise = np.sqrt(found), np.sqrt(expected)
     freedom = np.maximum(np.bincount(segment, minlength=segments) - 1.0, 1.0)
     noise *= np.exp(gammaln((freedom + 1) / 2) - gammaln(freedom / 2)) * np.sqrt(2 / freedom)
     levels = np.maximum(distance - noise, 0.0)
     nothing = np.zeros(segments, dtype=bool)
-    return Levels(distance, noise, np.full(segments, np.nan), levels, nothing, usable, wholes[0] + wholes[1])
+    ratio = np.divide(found, expected, out=np.zeros(segments), where=expected > 0) * freedom
+    p = chi2.sf(ratio / burst(scene), freedom)
+    nan = np.full(segments, np.nan)
+    return Levels(distance, noise, nan, levels, nothing, usable, wholes[0] + wholes[1], p_value=p)
+
+
+def burst(scene: Scene) -> float:
+    """How much more than independent rows would the distributions of every other week of the benchmark differ.
+
+    The divergence of both halves over its expected value, all segments together, at least 1.
+    """
+    assert scene.parts is not None
+    frames = scene.plan.whole_of(scene.plan.benchmark)
+    week = np.arange(len(frames)) // 7 if len(frames) >= 28 else np.arange(len(frames))
+    halves = [scene.parts.size[:, frames[week % 2 == k]].sum(axis=1) for k in (0, 1)]
+    segments = len(scene.groups.codes)
+    wholes = [np.bincount(scene.parts.segment, half, segments)[scene.parts.segment] for half in halves]
+    some = (wholes[0] >= 2) & (wholes[1] >= 2) & (halves[0] + halves[1] > 0)
+    if not some.any():
+        return 1.0
+    one, other, around = halves[0][some], halves[1][some], (wholes[0][some], wholes[1][some])
+    found = divergence(one / around[0], other / around[1]).sum()
+    return max(1.0, float(found / expected_divergence(one + other, around).sum()))
 
 
 def _add(segment: NDArray[np.intp], parts: Floats, segments: int) -> Floats:
