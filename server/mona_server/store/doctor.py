@@ -114,13 +114,8 @@ def _files(store: Store) -> Iterator[Reading]:
 
 def _jobs(store: Store, now_ms: int) -> Iterator[Reading]:
     with store.meta.connect() as connection:
-        counts: dict[str, int] = dict(
-            connection.execute(
-                select(jobs.c.state, func.count()).where(jobs.c.updated_ms > now_ms - DAY_MS).group_by(jobs.c.state)
-            )
-            .tuples()
-            .all()
-        )
+        counted = select(jobs.c.state, func.count()).where(jobs.c.updated_ms > now_ms - DAY_MS).group_by(jobs.c.state)
+        counts: dict[str, int] = {row[0]: row[1] for row in connection.execute(counted)}
     failed = counts.get("failed", 0)
     advice = "see the errors under Admin, or GET /api/v1/jobs" if failed else ""
     yield Reading(
