@@ -30,7 +30,7 @@ _KINDS = {p.name: p.kind.name for verse_type in VERSES.values() for p in verse_t
 
 
 def normal_class(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The normal form of a class object; of one with errors, as far as it can be read."""
+    """The normal form of a class object that was read without errors."""
     rest = dict(given)
     defaults = rest.pop("stanza_global_defaults", None)
     if rest.get("stanzas_global_defaults") is None and defaults is not None:
@@ -57,12 +57,14 @@ def normal_class(given: Mapping[str, Any]) -> dict[str, Any]:
 def _field(name: str, given: Any, moved: Any) -> Any:
     if not isinstance(given, Mapping):
         return given
-    normal = {key: value for key, value in given.items() if value is not None and value not in ([], "", False)}
+    normal = {key: value for key, value in given.items() if not (value is None or value is False or value in ("", []))}
     if normal.get("function") == "identity":
         del normal["function"]
     sources = normal.pop("sources", None)
-    if sources is not None:
-        normal["source" if len(sources) == 1 else "sources"] = sources[0] if len(sources) == 1 else sources
+    if sources is not None and not (isinstance(sources, list) and len(sources) == 1):
+        normal["sources"] = sources
+    elif sources is not None:
+        normal["source"] = sources[0]
     if isinstance(source := normal.get("source"), list) and len(source) == 1:
         normal["source"] = source[0]
     if normal.get("source") == name:

@@ -48,7 +48,7 @@ class Parsed:
     raw: Mapping[str, Any] = field(default_factory=dict)
     """Class → object as uploaded, without the user id level."""
     normal: Mapping[str, Any] = field(default_factory=dict)
-    """Class → normal form: aliases resolved, segment texts as objects, class segmentations in their fields."""
+    """Class without errors → normal form: aliases resolved, segment texts as objects, class segmentations in their fields."""
 
     @property
     def errors(self) -> tuple[Issue, ...]:
@@ -99,8 +99,10 @@ def parse(given: Any, *, user_id: str | None = None, lenient: bool = False) -> P
         if not isinstance(one, Mapping):
             issues.error((name,), "bad_class", 'must be an object such as {"fields": {...}}')
             continue
+        before = len(issues.found)
         classes[name] = parse_class(name, one, issues, lenient=lenient)
-        normal[name] = normal_class(one)
+        if not issues.failed_since(before):
+            normal[name] = normal_class(one)
     unique = dict.fromkeys(issues.found)  # one parameter of a stanza is read once for each of its verses
     return Parsed(classes=classes, issues=tuple(unique), raw=dict(given), normal=normal)
 

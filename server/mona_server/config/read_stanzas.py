@@ -103,10 +103,10 @@ def _check_values(given: Mapping[str, Any], verse_types: Mapping[str, VerseType]
 def _type(
     given: Any, at: Path, verse_types: Mapping[str, VerseType], issues: Issues, *, lenient: bool
 ) -> VerseType | None:
-    if isinstance(given, str) and given in verse_types:
+    if not isinstance(given, str):
+        issues.error((*at, "type"), "missing_type", "a verse needs a type, which is a text")
+    elif given in verse_types:
         return verse_types[given]
-    if given is None:
-        issues.error((*at, "type"), "missing_type", "a verse needs a type")
     elif given in REFUSED:
         add = issues.warning if lenient else issues.error
         add((*at, "type"), "unknown_verse_type", f"{given} is not offered: {REFUSED[given]}")

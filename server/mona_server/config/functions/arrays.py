@@ -236,7 +236,8 @@ def entropy(value: Any) -> float | None:
         raise Problem("needs numbers of at least 0 that are not all 0")
     if len(found) == 1:
         return 0.0
-    return abs(math.fsum(x / total * math.log(x / total) for x in found if x > 0) / math.log(len(found)))
+    shares = [x / total for x in found]
+    return abs(math.fsum(p * math.log(p) for p in shares if p > 0) / math.log(len(shares)))
 
 
 @function("A", "N", example=(([1, 2, 1],), (), 2))
