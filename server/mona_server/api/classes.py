@@ -10,7 +10,7 @@ from mona_server.api.identity.roles import Permission
 from mona_server.config import revisions
 from mona_server.config.model import ContextClass
 from mona_server.errors import NotFound
-from mona_server.store import ClassInfo
+from mona_server.store import ClassInfo, contexts
 
 _DAY_S = 86_400
 
@@ -58,4 +58,29 @@ def _shown(name: str, data: ClassInfo | None, config: ContextClass | None) -> di
         "fields": len(config.saved_fields) if config else 0,
         "verses": len(config.verses) if config else 0,
         "parent": name.rpartition(".")[0] or None,
+    }
+
+
+def context(edge: Edge, caller: Caller, name: str, context_id: str) -> dict[str, Any]:
+    """One context with its history. Raises :class:`NotFound`."""
+    record = contexts.read_context(edge.store, caller.tenant, name, context_id)
+    with edge.reader.engine.connection() as duck:
+        history = contexts.message_history(edge.store, duck, caller.tenant, name, context_id)
+    return {
+        "contextId": record.context_id,
+        "arcClass": record.context_class,
+        "timestamp": record.time_ms / 1000,
+        "first_arrival": record.arrival_ms / 1000,
+        "last_update": record.updated_ms / 1000,
+        "fields": record.fields,
+        "message": record.variables,
+        "history": [
+            {
+                "arrival": message.arrival_ms / 1000,
+                "action": message.action,
+                "exportTimestamp": None if message.export_ms is None else message.export_ms / 1000,
+                "message": message.values,
+            }
+            for message in history
+        ],
     }

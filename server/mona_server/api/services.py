@@ -7,17 +7,18 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from mona_server.api import configs, samples
+from mona_server.api import configs, queries, samples
 from mona_server.api.caller import Caller
 from mona_server.api.edge import edge_of
 from mona_server.api.identity.roles import Permission
 from mona_server.api.service_answers import data, top
-from mona_server.api.shapes import ConfigReader, ConfigWriter, Sender
+from mona_server.api.shapes import ConfigReader, ConfigWriter, Investigator, Sender
 from mona_server.api.wire_names import Ask, text, whole_number
 from mona_server.config import Parsed, parse, sampling
 from mona_server.config.preview import MOST_PREVIEWED
 from mona_server.config.revisions import parse_for_class
 from mona_server.errors import BadRequest
+from mona_server.query import service
 
 router = APIRouter(tags=["services"])
 
@@ -113,6 +114,26 @@ def create_sampling_factor(request: Request, caller: ConfigWriter, ask: Ask) -> 
         ask.get("context_class"),
     )
     return data(request, True)
+
+
+@router.post("/get_ingested_data")
+def get_ingested_data(request: Request, caller: Investigator, ask: Ask) -> Response:
+    """Contexts of a segment in a time range; a repeatable sample of large ones."""
+    return data(request, queries.ask(edge_of(request), caller, ask, service.IngestedRequest, service.get_ingested_data))
+
+
+@router.post("/get_segment")
+def get_segment(request: Request, caller: Investigator, ask: Ask) -> Response:
+    """Sizes, statistics, histograms and series of segments."""
+    return data(request, queries.ask(edge_of(request), caller, ask, service.SegmentRequest, service.get_segment))
+
+
+@router.post("/stats")
+@router.post("/get_segments_for_dimensions")
+def get_segments_for_dimensions(request: Request, caller: Investigator, ask: Ask) -> Response:
+    """The segments of a field (or of up to three), two windows side by side."""
+    answer = service.get_segments_for_dimensions
+    return data(request, queries.ask(edge_of(request), caller, ask, service.DimensionsRequest, answer))
 
 
 def _chosen(ask: dict[str, Any]) -> tuple[list[str] | None, int]:

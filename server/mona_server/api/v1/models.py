@@ -241,3 +241,35 @@ class Me(Model):
     client_id: str | None
     roles: list[Grant]
     permissions: list[str]
+
+
+class SegmentAnswer(Model):
+    segments: list[Json]
+    super_segments: list[Json]
+    baseline: Json
+    meta: Json
+
+
+class DimensionsAnswer(Model):
+    segments: list[Json]
+    baseline: Json
+    total_segments: int
+    truncated: bool
+
+
+class Table(Model):
+    rows: list[Json]
+
+
+class Context(Model):
+    contextId: str  # noqa: N815 - the wire's name
+    arcClass: str  # noqa: N815
+    timestamp: float
+    fields: Json
+    message: Json | None
+
+
+class ContextWithHistory(Context):
+    first_arrival: float
+    last_update: float
+    history: list[Json]
