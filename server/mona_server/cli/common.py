@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mona_server import settings as settings_module
 from mona_server.errors import BadRequest, NotFound
@@ -50,3 +52,15 @@ def parse_time(text: str) -> int:
     except ValueError:
         raise BadRequest(f"{text!r} is not a time", hint="for example 2021-04-29T00:00Z, 2021-04-29 or now") from None
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def progress_bar(console: Console) -> Progress:
+    """A bar for work that takes a while; silent where nobody watches."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )

@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mona_server import settings as settings_module
-from mona_server.cli.common import DEFAULT_DATA, DataDir, Json, Tenant, now_ms, open_store
+from mona_server.cli.common import DEFAULT_DATA, DataDir, Json, Tenant, now_ms, open_store, progress_bar
 from mona_server.errors import BadRequest
 
 
@@ -42,7 +41,7 @@ def import_files(
     settings = settings_module.load(data)
     for path in files:
         look_at(path, mapping)  # all names are checked before the first row is sent
-    with open_store(data) as store, _progress(errors) as progress:
+    with open_store(data) as store, progress_bar(errors) as progress:
         for path in files:
             task = progress.add_task(path.name, total=None)
             done = import_file(
@@ -80,14 +79,3 @@ def _pair(text: str) -> tuple[str, str]:
     if not (old and equals and new):
         raise BadRequest(f"--map {text}: must be old=new")
     return old, new
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )

@@ -125,3 +125,46 @@ def test_the_doctor_says_what_is_wrong(tmp_path: Path) -> None:
     readings = json.loads(mona("doctor", "--data", tmp_path / "data", "--json").stdout)
     assert {"bytes_used", "lag_s", "bytes_waiting"} <= {reading["id"] for reading in readings}
     assert "no data directory" in mona("doctor", "--data", tmp_path / "nothing", code=1).stderr
+
+
+def test_detect_finds_what_changed_in_stored_data(tmp_path: Path) -> None:
+    """Import, configure and detect without a server: a city whose score fell is named, for each day of a range once."""
+    from mona_server.config import revisions
+    from mona_server.ingest.builders import ConfiguredBuilders
+    from mona_server.ingest.fold import Folder
+
+    day, start = 86_400, 1_700_006_400  # a midnight
+    lines = [
+        f"c{d}-{i},{start + d * day + i * 60},{'ABCD'[i % 4]},{0.5 + (i * 37 + d * 11) % 100 / 1000 - (0.3 if d >= 42 and i % 4 == 0 else 0)}"
+        for d in range(56)
+        for i in range(200)
+    ]
+    file = tmp_path / "t.csv"
+    file.write_text("id,ts,city,score\n" + "\n".join(lines) + "\n")
+    data = tmp_path / "d"
+    mona("import", file, "--class", "LOAN", "--id-column", "id", "--time-column", "ts", "--data", data)
+    verse = {"type": "AverageDrift", "metrics": ["score"], "segment_by": ["city"]}
+    config = {
+        "LOAN": {
+            "fields": {"score": {"type": "numeric"}, "city": {"type": "string"}},
+            "stanzas": {"daily": {"verses": [verse]}},
+        }
+    }
+    with Store.open(data) as store:
+        revisions.save(store.meta, "default", json.dumps(config), author="test", commit_message="", now_ms=0)
+        folder = Folder(store, ConfiguredBuilders(store.meta))
+        while folder.step(start * 1000):
+            pass
+    at = str(start + 56 * day)
+    found = json.loads(mona("detect", "--class", "LOAN", "--data", data, "--now", at, "--json").stdout)
+    (insight,) = found["insights"]
+    assert insight["main_signal"]["segment"] == {"city": [{"value": "A"}]}
+    assert insight["main_signal"]["is_desc"]
+    again = mona("detect", "--class", "LOAN", "--data", data, "--now", at, "--since", str(start + 54 * day), "--json")
+    assert [insight["insight_id"] for insight in json.loads(again.stdout)["insights"]] == [insight["insight_id"]]
+    assert len(json.loads(again.stdout)["runs"]) == 3
+    assert "configured are: LOAN" in mona("detect", "--class", "X", "--data", data, code=1).stderr
+    assert (
+        "there are daily__AverageDrift"
+        in mona("detect", "--class", "LOAN", "--verse", "x", "--data", data, code=2).stderr
+    )
