@@ -21,7 +21,7 @@ from mona_sdk.delivery.spool import Spool
 from mona_sdk.delivery.work import Item, Work
 from mona_sdk.log import get_logger
 
-MAX_LANES = 8
+MAX_LANES = 16
 IDLE_S = 10.0
 EXTRA_IDLE_S = 0.5
 LONGEST_FLUSH_S = 60.0

@@ -69,6 +69,11 @@ Raw = Callable[[socket.socket], None]
 Handler = Callable[[Request], Union[Answer, Raw, None]]
 
 
+def always(status: int, body: Any = None, headers: Optional[dict[str, str]] = None) -> Handler:
+    """A handler that gives the same answer to everything."""
+    return lambda _: Answer(status, body, headers or {})
+
+
 def accept_all(request: Request) -> Answer:
     """What a server says that takes every message."""
     body = request.json
