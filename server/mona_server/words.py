@@ -122,6 +122,18 @@ def day(seconds: float | None) -> str:
     return NO_VALUE if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%a %-d %b %Y}"
 
 
+def short_day(seconds: float | None, now_s: float) -> str:
+    """The day, UTC, without a year that goes without saying.
+
+    >>> short_day(1619654400, 1620000000), short_day(1619654400, 1700000000)
+    ('Thu 29 Apr', '29 Apr 2021')
+    """
+    if seconds is None:
+        return NO_VALUE
+    then, now = datetime.fromtimestamp(seconds, UTC), datetime.fromtimestamp(now_s, UTC)
+    return f"{then:%a %-d %b}" if then.year == now.year else f"{then:%-d %b %Y}"
+
+
 def plural(n: float, noun: str, many: str = "") -> str:
     """
     >>> plural(1, "insight"), plural(1200, "insight")

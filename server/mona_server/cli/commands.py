@@ -9,6 +9,7 @@ import typer
 from mona_server import __version__
 from mona_server import settings as settings_module
 from mona_server.cli import care_commands, data_commands, identity_commands, search_commands
+from mona_server.cli import demo as demo_command
 from mona_server.cli import up as up_module
 from mona_server.cli.common import DEFAULT_DATA, DataDir
 
@@ -41,6 +42,7 @@ def up(
     up_module.serve(settings, tuple(only.split(",")) if only else tuple(up_module.PARTS))
 
 
+app.command()(demo_command.demo)
 app.command("import")(data_commands.import_files)
 app.command()(search_commands.detect)
 app.command()(care_commands.doctor)

@@ -45,7 +45,7 @@ def facts(insight: Json) -> str:
 
 def link(notice: Notice, insight: Json) -> str:
     """Address of the insight's page; empty when the server has no address that others could open."""
-    if insight.get("url"):
+    if "://" in str(insight.get("url")):
         return str(insight["url"])
     return f"{notice.base_url}/insights/{insight['insight_id']}" if notice.base_url else ""
 

@@ -201,6 +201,7 @@ def environment() -> Environment:
         "plural": words.plural,
         "age": words.age,
         "change": words.change,
+        "short_day": words.short_day,
     }
     return made
 

@@ -12,14 +12,15 @@ from sqlalchemy import func, select
 from mona_server.config import revisions
 from mona_server.config.model import ContextClass
 from mona_server.errors import BadRequest, MonaError, NotFound
-from mona_server.insights import evidence, markers, repository
-from mona_server.query.reader import Dataset, Reader
-from mona_server.query.segments import SegmentRequest, get_segment
+from mona_server.insights import evidence, listing, markers, repository
+from mona_server.query import service
+from mona_server.query.reader import Dataset
 from mona_server.segment import parse_segments
 from mona_server.store.tables_insights import insights as table
 from mona_server.store.tables_insights import runs
 from mona_server.web.charts import MOST_POINTS, Frames, sparkline
 from mona_server.web.insight_list import LastRun
+from mona_server.web.insight_page import MOST_CONTEXTS, ContextSample, context_sample
 from mona_server.web.pages import Visit
 from mona_server.web.sentences import resolution_s, statistic, windows
 
@@ -64,7 +65,8 @@ class Reading:
     def insights(self) -> tuple[list[Json], dict[str, Markup]]:
         """Insights of the current class that are neither archived nor suppressed, and their sparklines by id.
 
-        Without what only the insight's own page shows. ``related_signals`` holds as many empty objects as there are.
+        The list needs a tenth of what :mod:`mona_server.insights.listing` gives, and the kept sums besides, so only
+        that is taken out of the rows. ``related_signals`` holds as many empty objects as there are.
         """
         c = table.c
         wanted = (
@@ -136,10 +138,9 @@ class Reading:
 
     def insight(self, insight_id: str) -> tuple[Json, Json | None]:
         """One insight and its evidence. Raises :class:`NotFound`, also for one of a class that the visitor may not see."""
-        with self._edge.meta.connect() as connection:
-            row = repository.by_ids(connection, self._tenant, [insight_id]).get(insight_id)
-        if row is None or row.context_class not in self._classes:
-            raise NotFound("there is no insight of that id", hint="it may have been removed with its class")
+        row, _ = listing.load(self._edge.store, self._tenant, insight_id)
+        if row.context_class not in self._classes:
+            raise NotFound(f"there is no insight {insight_id}")
         return repository.to_json(row, public_url=self._edge.address), row.evidence
 
     def series(self, insight: Json, kept: Json | None) -> tuple[tuple[Frames, Frames] | None, str]:
@@ -180,10 +181,33 @@ class Reading:
         if metric is not None:
             body["metrics"] = [{"field": metric, "types": [kind]}]
         dataset = self._dataset(context_class)
-        answer = get_segment(dataset, SegmentRequest.parse(dataset, body))
+        answer = service.get_segment(dataset, service.SegmentRequest.parse(dataset, body))
         parts = (answer["segments"][0], answer["baseline"])
         frames = [_frames(next(iter(part["time_series"].values())), metric, kind, width) for part in parts]
         return frames[0], frames[1]
+
+    def sample(self, insight: Json) -> tuple[ContextSample | None, str]:
+        """Some contexts of the segment in the judged window, and why not when they cannot be read."""
+        signal = insight["main_signal"]
+        window = windows(signal)
+        verse = signal.get("verse") or {}
+        body = {
+            "context_class": insight["arc_class"],
+            "start_time": window.judged[0],
+            "end_time": window.judged[1],
+            "segment": signal["segment"],
+            "excluded_segments": [one.to_json() for one in parse_segments(verse.get("exclude_segments"))],
+            "timestamp_field_name": verse.get("timestamp_field_name") or "MONA_TIMESTAMP",
+            "sampling_threshold": MOST_CONTEXTS,
+        }
+        try:
+            dataset = self._dataset(insight["arc_class"])
+            answer = service.get_ingested_data(dataset, service.IngestedRequest.parse(dataset, body))
+        except MonaError as error:
+            log.warning("page_contexts_failed", insight=insight["insight_id"], error=type(error).__name__)
+            return None, str(error)
+        config = self.configuration(insight["arc_class"])
+        return context_sample(answer, signal, list(config.saved_fields) if config else []), ""
 
     def markers(self, insight: Json) -> Sequence[tuple[int, str]]:
         """Events posted for the days of the chart."""
@@ -194,11 +218,7 @@ class Reading:
         return [(int(one.time_s), one.title) for one in found]
 
     def _dataset(self, name: str) -> Dataset:
-        state = self._visit.request.app.state
-        if not hasattr(state, "reader"):
-            state.reader = Reader(self._edge.store, self._edge.settings)
-        reader: Reader = state.reader
-        return reader.dataset(self._tenant, name)
+        return self._edge.reader.dataset(self._tenant, name)
 
 
 def _frames(series: Sequence[Json], metric: str | None, kind: str, width: int) -> Frames:

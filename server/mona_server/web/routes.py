@@ -63,8 +63,15 @@ def insight(visitor: Visitor, insight_id: str) -> Response:
     reading = Reading(visitor)
     found, kept = reading.insight(insight_id)
     series, problem = reading.series(found, kept)
+    contexts, contexts_problem = reading.sample(found)
     page = insight_page(
-        found, now_s=reading.now_s, series=series, chart_problem=problem, markers=reading.markers(found)
+        found,
+        now_s=reading.now_s,
+        series=series,
+        chart_problem=problem,
+        contexts=contexts,
+        contexts_problem=contexts_problem,
+        markers=reading.markers(found),
     )
     return render(visitor.at(found["arc_class"]), "insight.html", page)
 
