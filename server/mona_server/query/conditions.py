@@ -7,8 +7,10 @@ Values are bound, names are looked up in the class.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import re2
 
 from mona_server.errors import BadRequest
 from mona_server.query.facts import Column, Facts
@@ -91,7 +93,7 @@ def condition_sql(facts: Facts, name: str, condition: Condition, bind: Binder) -
         case Matches(regex):
             if column.kind not in ("string", "geo"):
                 return FALSE
-            pattern = bind(regex)
+            pattern = bind(_checked(regex))
             found = f"coalesce(regexp_matches({scalar}, {pattern}), FALSE)"
             if listed is None:
                 return found
@@ -119,12 +121,31 @@ def fit(column: Column, value: Scalar) -> Scalar | None:
     return str(value)
 
 
-def check_fields(facts: Facts, segments: Iterable[Segment]) -> list[tuple[str, str]]:
-    """(field, problem) for each field that the class does not have."""
+def check_fields(facts: Facts, segments: Sequence[Segment]) -> list[tuple[str, str]]:
+    """(field, problem) for each field that the class does not have, and for each pattern that cannot be read."""
     problems = []
     for name in sorted(fields_of(*segments)):
         try:
             facts.column(name)
         except BadRequest as error:
             problems.append((name, str(error)))
+    for segment in segments:
+        for name, options in segment.conditions:
+            for option in options:
+                if isinstance(option, Matches):
+                    try:
+                        _checked(option.regex)
+                    except BadRequest as error:
+                        problems.append((name, str(error)))
     return problems
+
+
+def _checked(regex: str) -> str:
+    """The pattern, if RE2 can read it; the engine uses RE2 too. A pattern may hold anything: it is not repeated."""
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(regex, options)
+    except re2.error:
+        raise BadRequest("a regular expression cannot be read", hint="RE2 syntax, without look-around") from None
+    return regex

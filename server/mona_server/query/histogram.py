@@ -25,20 +25,27 @@ def plan_bins(
     segmentation_of: SegmentationOf,
     rows_sql: Callable[[Sequence[str]], str],
     values: Mapping[str, Any],
+    *,
+    chosen: bool = False,
 ) -> AxisPlan:
-    """The bins of a field: its default segmentation; else 50 or so even buckets, or the 50 largest values."""
-    chosen = segmentation_of(field, None)
+    """The bins of a field: its default segmentation; else 50 or so even buckets, or the 50 largest values.
+
+    ``chosen``: somebody named the segmentation, so it is taken as it is.
+    """
+    segmentation = segmentation_of(field, None)
     column = facts.column(field)
-    if column.kind == "numeric" and (chosen is None or not chosen.frozen):
+    if chosen:
+        pass
+    elif column.kind == "numeric" and (segmentation is None or not segmentation.frozen):
         x = column.sql
         sample = facts.arrays(f"SELECT {x} AS x FROM {rows_sql([field])} WHERE {x} IS NOT NULL LIMIT {SAMPLE}", values)[
             "x"
         ]
         width = bucket_width(sample)
-        chosen = Segmentation(name="default", kind="discrete" if width is None else "width", bucket_size=width)
-    elif column.kind == "string" and (chosen is None or chosen.max_values > LARGEST) and not (chosen and chosen.groups):
-        chosen = Segmentation(name="default", kind="values", max_values=LARGEST)
-    return plan_axis(facts, AxisRequest(field), lambda *_: chosen, rows_sql, dict(values))
+        segmentation = Segmentation(name="default", kind="discrete" if width is None else "width", bucket_size=width)
+    elif column.kind == "string" and not (segmentation and (segmentation.max_values <= LARGEST or segmentation.groups)):
+        segmentation = Segmentation(name="default", kind="values", max_values=LARGEST)
+    return plan_axis(facts, AxisRequest(field), lambda *_: segmentation, rows_sql, dict(values))
 
 
 def histogram(facts: Facts, scan: Scan, plan: AxisPlan) -> dict[Key, list[dict[str, Any]]]:

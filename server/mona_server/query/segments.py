@@ -91,7 +91,7 @@ def read_metrics(reading: Reading, dataset: Dataset) -> tuple[Metric, ...]:
     return (Metric(first, (STATISTICS["average"],)),) if first else ()
 
 
-def check_segments(reading: Reading, dataset: Dataset, **given: Iterable[Segment]) -> None:
+def check_segments(reading: Reading, dataset: Dataset, **given: Sequence[Segment]) -> None:
     """Note fields that the class does not have."""
     for at, segments in given.items():
         for name, problem in check_fields(dataset.facts, segments):

@@ -6,7 +6,9 @@ every problem at once.
 
 from __future__ import annotations
 
+from mona_server.query.compare import CompareRequest, CorrelationsRequest, compare, correlations
 from mona_server.query.dimensions import DimensionsRequest, get_segments_for_dimensions
+from mona_server.query.distribution import HistogramRequest, get_histogram
 from mona_server.query.ingested import (
     ContextsRequest,
     IngestedRequest,
@@ -14,21 +16,33 @@ from mona_server.query.ingested import (
     get_ingested_data,
     list_contexts,
 )
+from mona_server.query.one_context import get_context
+from mona_server.query.profile import Overview, field_profiles, overview
 from mona_server.query.reader import Dataset, Reader
 from mona_server.query.requests import InvalidRequest
 from mona_server.query.segments import SegmentRequest, get_segment
 
 __all__ = [
+    "CompareRequest",
     "ContextsRequest",
+    "CorrelationsRequest",
     "Dataset",
     "DimensionsRequest",
+    "HistogramRequest",
     "IngestedRequest",
     "InvalidRequest",
+    "Overview",
     "Reader",
     "SegmentRequest",
+    "compare",
+    "correlations",
     "export_contexts",
+    "field_profiles",
+    "get_context",
+    "get_histogram",
     "get_ingested_data",
     "get_segment",
     "get_segments_for_dimensions",
     "list_contexts",
+    "overview",
 ]

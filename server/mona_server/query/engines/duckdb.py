@@ -7,7 +7,8 @@ Each query runs on a cursor of its own, so threads may share an engine.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from mona_server.errors import BadRequest, DataDamaged
+from mona_server.errors import DataDamaged
 from mona_server.query.errors import QueryTimeout, QueryTooLarge
 from mona_server.settings import Engine
 
@@ -50,7 +51,7 @@ class DuckEngine:
         """The columns of the answer; a column that has NULLs comes as a masked array.
 
         ``values`` are bound as ``$name``; ``tables`` are columns that the SQL may name as relations.
-        Raises :class:`QueryTimeout`, :class:`QueryTooLarge`, :class:`DataDamaged`, :class:`BadRequest`.
+        Raises :class:`QueryTimeout`, :class:`QueryTooLarge`, :class:`DataDamaged`.
         """
         return dict(self._run(sql, values, tables, lambda cursor: cursor.fetchnumpy()))
 
@@ -72,6 +73,15 @@ class DuckEngine:
         """Write the answer to a file, in parts, without holding it in memory."""
         target = str(path).replace("'", "''")
         self._run(f"COPY ({sql}) TO '{target}' ({options})", values, tables, lambda _: ())
+
+    @contextmanager
+    def connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor for SQL that another room writes, without the time limit."""
+        cursor = self._root.cursor()
+        try:
+            yield cursor
+        finally:
+            cursor.close()
 
     def close(self) -> None:
         self._root.close()
@@ -108,10 +118,6 @@ class DuckEngine:
             raise DataDamaged(
                 f"a file of the lake cannot be read: {_first_line(error)}", hint="run mona doctor"
             ) from None
-        except duckdb.InvalidInputException as error:
-            if "regular expression" in str(error) or "regex" in str(error).lower():
-                raise BadRequest("a regular expression cannot be compiled", hint="RE2 syntax is understood") from None
-            raise
         finally:
             timer.cancel()
             cursor.close()
