@@ -92,6 +92,7 @@ def engine(*, threads: int = 1, memory: str = "512MB", spill: Path | None = None
             "autoload_known_extensions": False,
         }
     )
+    connection.execute("SET enable_progress_bar = false")
     if spill is not None:
         connection.execute(f"SET temp_directory = {quote(str(spill))}")
     return connection

@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from mona_server.errors import Unavailable
+from mona_server.store.sqlite import explain
 
 HEAD = "0001"
 """The newest migration; alembic itself (slow to import) is loaded only for a database that is behind."""
@@ -49,13 +52,21 @@ def load_tables() -> MetaData:
 def open_meta(path: Path, url: str | None = None) -> Engine:
     """An engine on ``meta.db`` (or on the PostgreSQL database of ``store.url``), with all tables up to date.
 
-    Raises Unavailable for a database that a newer Mona has written.
+    Raises Unavailable for a database that a newer Mona has written or that does not answer, Overloaded for a full disk.
     """
     load_tables()
     engine = create_engine(url or f"sqlite:///{path}")
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
-    upgrade(engine)
+    try:
+        upgrade(engine)
+    except DBAPIError as error:
+        engine.dispose()
+        if isinstance(error.orig, sqlite3.Error):
+            raise explain(error.orig, path) from error
+        raise Unavailable(
+            "the database of store.url does not answer", hint="is it running, and is the URL right?"
+        ) from error
     return engine
 
 

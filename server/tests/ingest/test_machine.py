@@ -166,9 +166,8 @@ def build_one(value: Any, type_: str) -> Any:
         if isinstance(value, list):
             return sorted({str(v) for v in value})
         return str(value)
-    if isinstance(value, int):
-        return bool(value) if value in (0, 1) else None
-    return None
+    # Booleans: truthiness, each distinct one of an array.
+    return sorted({bool(v) for v in value}) if isinstance(value, list) else bool(value)
 
 
 class Machine(RuleBasedStateMachine):

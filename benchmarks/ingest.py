@@ -1,0 +1,275 @@
+"""How fast messages are accepted and folded, how the rate moves as the store grows, and what they take on disk.
+
+    python -m benchmarks ingest                    # 100,000 contexts, a minute
+    python -m benchmarks ingest --documents 10000000
+
+Half of the folded messages are new contexts with all fields, half are labels for contexts that exist. A naive twin
+(one SQLite row per context, merged by ``json_patch``, one commit per request) runs beside it as the baseline.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from mona_server.config.fields import FieldBuilder
+from mona_server.config.model import ContextClass, Field, Source
+from mona_server.ingest.builders import ClassBuilder, TenantBuilders
+from mona_server.ingest.envelope import read
+from mona_server.ingest.fold import Folder
+from mona_server.ingest.limits import Limits
+from mona_server.store import Accepted, Key, Store, catalog, disk, documents, lake
+from mona_server.store.flush import flush
+from mona_server.store.rows import encode_fact
+from mona_server.store.sqlite import writing
+
+NOW_MS = 1_700_000_000_000
+BATCH = 1_000
+ACCEPTED_FLOOR = 100_000
+FOLDED_FLOOR = 25_000
+LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """One configuration for everybody."""
+
+    tenant: TenantBuilders
+
+    def active(self, _tenant: str) -> TenantBuilders:
+        return self.tenant
+
+
+def builders(fields: int) -> Fixed:
+    made = {
+        f"feature_{i}": Field(
+            name=f"feature_{i}", type="numeric" if i % 2 else "string", sources=(Source((f"feature_{i}",)),)
+        )
+        for i in range(fields - 1)
+    }
+    made["label"] = Field(name="label", type="boolean", sources=(Source(("label",)),))
+    builder = ClassBuilder(FieldBuilder(ContextClass(name="LOAN", fields=made)), frozenset(made))
+    return Fixed(TenantBuilders("1", {"LOAN": builder}))
+
+
+def context_id(i: int) -> str:
+    """Ids as people make them: no order that an index could profit from."""
+    return f"{(i * 0x9E3779B97F4A7C15) % 2**64:016x}-{i:08x}"
+
+
+def values(i: int, fields: int) -> dict[str, object]:
+    return {f"feature_{j}": i * 0.37 + j if j % 2 else f"value {(i + j) % 17}" for j in range(fields - 1)}
+
+
+def new_bodies(first: int, count: int, fields: int) -> Iterator[bytes]:
+    """Requests of 1,000 new contexts."""
+    for start in range(first, first + count, BATCH):
+        messages = [
+            {
+                "arcClass": "LOAN",
+                "contextId": context_id(i),
+                "exportTimestamp": 1_650_000_000 + i,
+                "message": values(i, fields),
+            }
+            for i in range(start, start + BATCH)
+        ]
+        yield json.dumps({"userId": "T", "messages": messages}).encode()
+
+
+def label_bodies(first: int, count: int) -> Iterator[bytes]:
+    """Requests of 1,000 labels for contexts that exist, in about the order in which they came."""
+    ids = list(range(first, first + count))
+    random.Random(1).shuffle(ids)
+    ids.sort(key=lambda i: i // 20_000)
+    for start in range(0, count, BATCH):
+        messages = [
+            {"arcClass": "LOAN", "contextId": context_id(i), "message": {"label": i % 3 == 0}}
+            for i in ids[start : start + BATCH]
+        ]
+        yield json.dumps({"userId": "T", "messages": messages}).encode()
+
+
+def accept(data: Path, fields: int, requests: int) -> float:
+    """Messages per second that are read, checked and fsynced, sixteen requests in work."""
+    bodies = list(new_bodies(0, requests * BATCH, fields))
+    limits = LIMITS.text
+    with Store.open(data) as store:
+        started = time.perf_counter()
+        waiting = []
+        for n, body in enumerate(bodies):
+            envelope = read(body, NOW_MS, LIMITS)
+            key = Key.of("T", "export", f"key {n}", body)
+            waiting.append(store.inbox.submit(Accepted("T", body, NOW_MS, envelope.total, limits, key)))
+            if len(waiting) >= 16:
+                waiting.pop(0).result()
+        for future in waiting:
+            future.result()
+        return requests * BATCH / (time.perf_counter() - started)
+
+
+def prefill(store: Store, count: int, fields: int) -> None:
+    """Documents as folding would leave them, without the folding."""
+    encode = msgspec.json.Encoder().encode
+    names = [f"feature_{j}" for j in range(fields - 1)] + ["label"]
+    with store.state.writing() as connection:
+        class_id = catalog.ensure_class(connection, "T", "LOAN", NOW_MS)
+        columns = catalog.ensure_columns(
+            connection,
+            class_id,
+            [(n, "boolean" if n == "label" else "string" if int(n[8:]) % 2 == 0 else "numeric") for n in names],
+        )
+        layout = catalog.ensure_layout(connection, class_id, [column.physical for column in columns])
+    for start in range(0, count, 50_000):
+        made = []
+        for i in range(start, min(count, start + 50_000)):
+            id_, time_ms, given = context_id(i), (1_650_000_000 + i) * 1000, values(i, fields)
+            fact = encode_fact(layout, id_, time_ms, NOW_MS, [*given.values(), None])
+            hash_ = documents.hash_key(class_id, id_)
+            made.append(documents.Document(None, hash_, class_id, id_, time_ms, 1, NOW_MS, NOW_MS, encode(given), fact))
+        with writing(store.state.connection) as connection:
+            documents.put(connection, made)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What folding did, per second of wall time and of processor time."""
+
+    wall: float
+    cpu: float
+    first: float
+    """Of the first batches, with a cold page cache in the process."""
+
+
+def fold(data: Path, fields: int, contexts: int, messages: int) -> Rates:
+    """Messages per second, half of them new contexts and half labels of random old ones."""
+    with Store.open(data) as store:
+        if contexts:
+            prefill(store, contexts, fields)
+    with Store.open(data) as store:
+        folder = Folder(store, builders(fields))
+        half = messages // 2
+        label_first = random.Random(2).randrange(0, max(1, contexts - half)) // BATCH * BATCH
+        pairs = zip(new_bodies(contexts, half, fields), label_bodies(label_first, half), strict=True)
+        for body in (body for pair in pairs for body in pair):
+            store.inbox.append([Accepted("T", body, NOW_MS, BATCH, LIMITS.text)])
+        wall, cpu, done, first = 0.0, 0.0, 0, 0.0
+        while True:
+            started, used = time.perf_counter(), time.process_time()
+            step = folder.step(NOW_MS)
+            if step is None:
+                break
+            wall += time.perf_counter() - started
+            cpu += time.process_time() - used
+            done += step.messages
+            first = first or done / wall
+        return Rates(done / wall, done / cpu, first)
+
+
+def naive(data: Path, fields: int, contexts: int, messages: int) -> float:
+    """The baseline: one row per context, merged by SQLite, one commit per request; no fields, facts or history."""
+    data.mkdir(parents=True)
+    connection = sqlite3.connect(data / "naive.db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("CREATE TABLE contexts (class TEXT, id TEXT, doc TEXT, PRIMARY KEY (class, id))")
+    upsert = "INSERT INTO contexts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET doc = json_patch(doc, excluded.doc)"
+
+    def store(body: bytes) -> None:
+        rows = [(m["arcClass"], m["contextId"], json.dumps(m["message"])) for m in json.loads(body)["messages"]]
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(upsert, rows)
+        connection.execute("COMMIT")
+
+    for body in new_bodies(0, contexts, fields):
+        store(body)
+    half = messages // 2
+    pairs = list(zip(new_bodies(contexts, half, fields), label_bodies(0, half), strict=True))
+    started = time.perf_counter()
+    for pair in pairs:
+        for body in pair:
+            store(body)
+    rate = messages / (time.perf_counter() - started)
+    connection.close()
+    return rate
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes per context after one message with all fields and one label."""
+
+    sent: float
+    document: float
+    facts: float
+    messages: float
+
+
+def sizes(data: Path, fields: int, contexts: int) -> Sizes:
+    sent = 0
+    with Store.open(data) as store:
+        folder = Folder(store, builders(fields))
+        for bodies in (new_bodies(0, contexts, fields), label_bodies(0, contexts)):
+            for body in bodies:
+                sent += len(body)
+                store.inbox.append([Accepted("T", body, NOW_MS, BATCH, LIMITS.text)])
+                folder.step(NOW_MS)
+        duck = lake.engine()
+        while flush(store, duck, NOW_MS):
+            pass
+        duck.close()
+        pages, free, size = (
+            store.state.connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        facts, messages = (disk.bytes_of(store.lake / kind) for kind in ("facts", "messages"))
+    return Sizes(sent / contexts, (pages - free) * size / contexts, facts / contexts, messages / contexts)
+
+
+def main(argv: list[str]) -> None:
+    """Prints one line per measurement; ends with 1 when a floor does not hold."""
+    parser = argparse.ArgumentParser(prog="benchmarks ingest", description=__doc__.splitlines()[0])
+    parser.add_argument("--documents", type=int, default=100_000, help="contexts that exist before folding")
+    parser.add_argument("--messages", type=int, default=60_000, help="messages to fold")
+    parser.add_argument("--fields", type=int, nargs="*", default=[10, 40])
+    options = parser.parse_args(argv)
+    root = Path(tempfile.mkdtemp(prefix="mona-ingest-"))
+    failed = False
+    try:
+        for fields in options.fields:
+            rate = accept(root / f"accept{fields}", fields, 200)
+            floor = fields == 10 and rate < ACCEPTED_FLOOR
+            failed |= floor
+            print(f"accept  {fields:3} fields  {rate:10,.0f} msg/s  {'below the floor' if floor else ''}")
+            shutil.rmtree(root / f"accept{fields}")
+        base = naive(root / "naive", 10, min(options.documents, 100_000), min(options.messages, 40_000))
+        print(
+            f"naive   {10:3} fields  {base:10,.0f} msg/s  at {min(options.documents, 100_000):,} contexts, merging only"
+        )
+        for fields in options.fields:
+            rates = fold(root / f"fold{fields}", fields, options.documents, options.messages)
+            floor = fields == 10 and options.documents <= 100_000 and rates.wall < FOLDED_FLOOR
+            failed |= floor
+            print(
+                f"fold    {fields:3} fields  {rates.wall:10,.0f} msg/s  at {options.documents:,} contexts"
+                f" ({rates.cpu:,.0f} per core second, first batch {rates.first:,.0f}/s"
+                f", {rates.wall / base:.1f} x naive)  {'below the floor' if floor else ''}"
+            )
+            shutil.rmtree(root / f"fold{fields}")
+            size = sizes(root / f"size{fields}", fields, 50_000)
+            print(
+                f"disk    {fields:3} fields  {size.sent:6,.0f} B sent, {size.document:6,.0f} B document,"
+                f" {size.facts:5,.0f} B facts, {size.messages:5,.0f} B messages per context with a label"
+            )
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    if failed:
+        raise SystemExit(1)
