@@ -30,7 +30,7 @@ def known(connection: Connection, tenant: str, verse: Verse, since_s: int) -> li
     """The verse's insights that are open, or were resolved or last seen at ``since_s`` or later."""
     c = insights.c
     wanted = select(insights).where(
-        *_of_verse(tenant, verse),
+        *of_verse(tenant, verse),
         c.state.in_(("new", "ongoing", "recovering")) | ((c.state == "resolved") & (c.last_s >= since_s)),
     )
     return [_insight(row) for row in connection.execute(wanted.order_by(c.first_s, c.id))]
@@ -112,7 +112,7 @@ def save_suppressed(
     """Signals that could be chance, as (identity, signal, title): kept for a while, shown on request."""
     c = insights.c
     for key, signal, title in held_back[:MOST_SUPPRESSED]:
-        where = (*_of_verse(tenant, verse), c.identity == key, c.state == "suppressed")
+        where = (*of_verse(tenant, verse), c.identity == key, c.state == "suppressed")
         before = connection.execute(select(c.id, c.first_s, c.last_s, c.occurrences).where(*where)).first()
         again = before is not None and before.last_s >= at_s
         values: dict[str, Any] = {
@@ -150,7 +150,7 @@ def drop_suppressed(connection: Connection, tenant: str, verse: Verse, identity:
     """What is an insight now is no longer held back."""
     connection.execute(
         delete(insights).where(
-            *_of_verse(tenant, verse), insights.c.identity == identity, insights.c.state == "suppressed"
+            *of_verse(tenant, verse), insights.c.identity == identity, insights.c.state == "suppressed"
         )
     )
 
@@ -221,20 +221,33 @@ def by_ids(connection: Connection, tenant: str, ids: Sequence[str]) -> dict[str,
     return {row.id: row for row in rows}
 
 
+def new_segments(connection: Connection, tenant: str, context_class: str) -> list[str]:
+    """Canonical texts of the segments that open insights of NewSegments verses of a class name."""
+    c = insights.c
+    wanted = select(c.segment).where(
+        c.tenant == tenant,
+        c.context_class == context_class,
+        c.verse_type == "NewSegments",
+        c.state.in_(("new", "ongoing", "recovering")),
+    )
+    return list(connection.execute(wanted.distinct().order_by(c.segment)).scalars())
+
+
 def later_runs(connection: Connection, tenant: str, verse: Verse, at_s: int) -> list[int]:
     """T of the runs of a verse after ``at_s`` that are done."""
     c = runs.c
-    wanted = select(c.timestamp_s).where(*_runs_of(tenant, verse), c.timestamp_s > at_s, c.state.in_(("saved", "done")))
+    wanted = select(c.timestamp_s).where(*runs_of(tenant, verse), c.timestamp_s > at_s, c.state.in_(("saved", "done")))
     return [int(at) for at in connection.execute(wanted.order_by(c.timestamp_s)).scalars()]
 
 
 def last_run(connection: Connection, tenant: str, verse: Verse) -> Any:
     """The row of the run with the latest T, or None."""
-    wanted = select(runs).where(*_runs_of(tenant, verse)).order_by(runs.c.timestamp_s.desc()).limit(1)
+    wanted = select(runs).where(*runs_of(tenant, verse)).order_by(runs.c.timestamp_s.desc()).limit(1)
     return connection.execute(wanted).first()
 
 
-def _of_verse(tenant: str, verse: Verse) -> tuple[Any, ...]:
+def of_verse(tenant: str, verse: Verse) -> tuple[Any, ...]:
+    """Conditions for the insights of a verse."""
     c = insights.c
     return (
         c.tenant == tenant,
@@ -244,7 +257,8 @@ def _of_verse(tenant: str, verse: Verse) -> tuple[Any, ...]:
     )
 
 
-def _runs_of(tenant: str, verse: Verse) -> tuple[Any, ...]:
+def runs_of(tenant: str, verse: Verse) -> tuple[Any, ...]:
+    """Conditions for the runs of a verse."""
     c = runs.c
     return (
         c.tenant == tenant,

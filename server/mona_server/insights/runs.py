@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import structlog
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -22,7 +21,7 @@ from mona_server.config.model import ContextClass
 from mona_server.detect import SearchResult, search
 from mona_server.detect.verses.base import Verse
 from mona_server.detect.windows import Plan, window_end
-from mona_server.errors import NotFound
+from mona_server.errors import MonaError, NotFound
 from mona_server.insights import alerts, markers, repository
 from mona_server.insights.data import ClassData, overlaps
 from mona_server.insights.evidence import series, verse_of
@@ -35,8 +34,6 @@ from mona_server.segment import Segment
 from mona_server.settings import Settings
 from mona_server.store.store import Store
 from mona_server.store.tables_insights import runs
-
-log = structlog.get_logger()
 
 Json = dict[str, Any]
 REASONS = ("schedule", "demand", "backfill", "late_data", "config")
@@ -157,8 +154,10 @@ def _search(desk: Desk, tenant: str, context_class: ContextClass, verse: Verse, 
     kept = _Found(at_s, contexts=contexts, from_s=window[0] // 1000, revision=data.revision, shortage=short)
     if short is not None:
         return replace(kept, notes=(short.text,))
+    with desk.store.meta.connect() as connection:
+        new = [Segment.parse(t) for t in repository.new_segments(connection, tenant, context_class.name)]
     limit = desk.settings.engine.max_candidates
-    result = search(verse, data.look, end, data_start_ms=start_ms, max_candidates=limit)
+    result = search(verse, data.look, end, data_start_ms=start_ms, max_candidates=limit, known=new)
     fields = data.related_fields(verse["find_related_anomalies_for"], verse["avoid_related_anomalies_for"])
     known_events = markers.for_class(
         desk.store.meta, tenant, context_class.name, window[0] / 1000, window[1] / 1000 + 86_400
@@ -349,26 +348,17 @@ def _claim(
 
 
 def _run_id(desk: Desk, tenant: str, verse: Verse, end: datetime) -> str:
-    c = runs.c
+    wanted = select(runs.c.id).where(*repository.runs_of(tenant, verse), runs.c.timestamp_s == int(end.timestamp()))
     with desk.store.meta.connect() as connection:
-        return str(
-            connection.execute(
-                select(c.id).where(
-                    c.tenant == tenant,
-                    c.context_class == verse.context_class,
-                    c.stanza == verse.stanza,
-                    c.verse_name == verse.name,
-                    c.timestamp_s == int(end.timestamp()),
-                )
-            ).scalar_one()
-        )
+        return str(connection.execute(wanted).scalar_one())
 
 
 def _fail(desk: Desk, run_id: str, error: Exception, seconds: float) -> None:
-    log.warning("run_failed", run_id=run_id, error=type(error).__name__)
+    # Texts of other errors may hold values of messages.
+    reason = str(error) if isinstance(error, MonaError) else type(error).__name__
     with desk.store.meta.begin() as connection:
         connection.execute(
-            update(runs).where(runs.c.id == run_id).values(state="failed", seconds=seconds, error=str(error)[:2000])
+            update(runs).where(runs.c.id == run_id).values(state="failed", seconds=seconds, error=reason[:2000])
         )
 
 
