@@ -18,7 +18,11 @@ _SECRET_KEYS = ("secret", "password", "token", "authorization", "cookie", "signa
 
 def configure(process: str, *, level: str = "INFO") -> None:
     """Set up logging of this process; ``process`` (api, fold ...) stands in every line."""
-    renderer: Any = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if sys.stderr.isatty()
+        else structlog.processors.JSONRenderer()
+    )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
