@@ -10,13 +10,14 @@ import msgspec
 from mona_server.api.caller import Caller
 from mona_server.api.edge import Edge
 from mona_server.api.identity.roles import Permission
-from mona_server.config import revisions
+from mona_server.config import Parsed, revisions
 from mona_server.config.model import ContextClass
-from mona_server.config.preview import build_contexts
+from mona_server.config.preview import build_contexts, check_data
 from mona_server.config.suggest import MOST_CONTEXTS, suggest_config
 from mona_server.errors import BadRequest, NotFound
 from mona_server.ingest import envelope, merge
 from mona_server.ingest.limits import Limits
+from mona_server.query.fit import class_profile
 from mona_server.store.contexts import latest_contexts, read_context
 
 
@@ -65,6 +66,17 @@ def build(
         name: build_contexts(context_class, _contexts(edge, caller.tenant, name, ids, latest), caller.tenant)
         for name, context_class in classes.items()
     }
+
+
+def with_data_warnings(edge: Edge, caller: Caller, parsed: Parsed) -> Parsed:
+    """The same with warnings about how it fits the data of those classes that have some."""
+    profiles = {}
+    for name, context_class in parsed.classes.items():
+        try:
+            profiles[name] = class_profile(edge.reader.dataset(caller.tenant, name).facts, context_class)
+        except NotFound:
+            continue  # neither data nor a configuration yet
+    return check_data(parsed, profiles)
 
 
 def _contexts(

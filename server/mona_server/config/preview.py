@@ -100,7 +100,7 @@ def _check_verses(context_class: ContextClass, profile: ClassProfile, issues: Is
             path: Path = (context_class.name, "stanzas", stanza.name, verse.name)
             for metric in verse.metrics:
                 seen = profile.fields.get(metric)
-                if seen is None or seen.count == 0:
+                if seen is not None and seen.count == 0:  # a field that is new here may be built yet
                     issues.warning(path, "metric_without_data", f"metric {metric!r} has no value in the data so far")
             for axis in verse.get("segment_by", ()):
                 owner, seen = context_class.fields.get(axis.field), profile.fields.get(axis.field)

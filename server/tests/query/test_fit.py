@@ -15,13 +15,14 @@ FIELDS: dict[str, Any] = {
     "x": {"type": "numeric", "segmentations": {"a": {"bucket_size": 1, "min_value": 0, "max_value": 10}}},
     "s": {"type": "string"},
     "never": {"type": "numeric"},
+    "new": {"type": "numeric"},
 }
-VERSE = {"type": "AverageDrift", "metrics": ["never"], "segment_by": ["s"], "min_segment_size": 5}
+VERSE = {"type": "AverageDrift", "metrics": ["never", "new"], "segment_by": ["s"], "min_segment_size": 5}
 
 
 def test_recent_contexts_count_once(new_lab: Callable[[Mapping[str, Kind]], Lab]) -> None:
     """Corrections count once, data before the last four weeks not; arrays are values too."""
-    lab = new_lab({"x": "numeric", "s": "string"})
+    lab = new_lab({"x": "numeric", "s": "string", "never": "numeric"})
     config = parse({"C": {"fields": FIELDS, "stanzas": {"v": {"verses": [VERSE]}}}}).or_raise()
     assert class_profile(lab.facts(), config.classes["C"]) == ClassProfile(contexts=0, fields={})
     lab.put("old", 0, {"x": -1000.0})

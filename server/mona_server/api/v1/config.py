@@ -133,7 +133,7 @@ def diff(
 
 
 @router.post("/config/validate", response_model=m.Judgement)
-def validate(caller: ConfigReader, check: Check) -> Response:
+def validate(request: Request, caller: ConfigReader, check: Check) -> Response:
     """All issues of a configuration; `valid` is false when one of them is an error. Nothing is stored."""
     if check.context_class is None:
         parsed = parse(check.config, user_id=caller.tenant, lenient=check.lenient)
@@ -141,6 +141,10 @@ def validate(caller: ConfigReader, check: Check) -> Response:
         parsed = revisions.parse_for_class(
             check.config, check.context_class, user_id=caller.tenant, lenient=check.lenient
         )
+    if not parsed.errors:
+        for name in parsed.classes:
+            caller.require(Permission.CONFIG_READ, name)
+        parsed = samples.with_data_warnings(edge_of(request), caller, parsed)
     return JSON({"valid": not parsed.errors, "issues": [issue.to_json() for issue in parsed.issues]})
 
 
