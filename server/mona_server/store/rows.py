@@ -142,29 +142,31 @@ def fact_columns(
     revisions = np.repeat(np.array([r for _, _, r in parts], np.int64), [len(rows) for rows, _, _ in parts])
     everything = list(chain.from_iterable(rows for rows, _, _ in parts))
     layout_of = np.fromiter((row[0] for row in everything), np.int64, total)
-    reserved = list(zip(*((row[1], row[2], row[3]) for row in everything), strict=True)) or [(), (), ()]
-    time_ms = np.array(reserved[1], np.int64)
-    result: Columns = {
-        "MONA_ID": _objects(reserved[0]),
-        "MONA_TIMESTAMP": time_ms,
-        "MONA_ARRIVAL_TIMESTAMP": np.array(reserved[2], np.int64),
-        "MONA_REVISION": revisions,
-        "MONA_SIGN": signs,
-        "MONA_DAY": (time_ms // DAY_MS).astype(np.int32),
-    }
+    times = np.zeros(total, np.int64)
+    arrivals = np.zeros(total, np.int64)
     gathered: dict[str, list[Any]] = {}
     for layout in np.unique(layout_of).tolist():
         names = layouts[layout]
         where = np.flatnonzero(layout_of == layout)
         whole = len(where) == total
         rows = everything if whole else [everything[i] for i in where.tolist()]
-        for name, values in zip(names, list(zip(*rows, strict=True))[4:], strict=True):
+        _, ids_, times_, arrivals_, *values_ = zip(*rows, strict=True)
+        times[where], arrivals[where] = times_, arrivals_
+        for name, values in [("MONA_ID", ids_), *zip(names, values_, strict=True)]:
             if whole:
                 gathered[name] = list(values)
             else:
                 column = gathered.setdefault(name, [None] * total)
                 for i, value in zip(where.tolist(), values, strict=True):
                     column[i] = value
+    result: Columns = {
+        "MONA_ID": _objects(gathered.get("MONA_ID", [])),
+        "MONA_TIMESTAMP": times,
+        "MONA_ARRIVAL_TIMESTAMP": arrivals,
+        "MONA_REVISION": revisions,
+        "MONA_SIGN": signs,
+        "MONA_DAY": (times // DAY_MS).astype(np.int32),
+    }
     for physical_column in columns:
         result.update(_split_lists(physical_column, gathered.get(physical_column.physical) or [None] * total))
     return result
