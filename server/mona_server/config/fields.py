@@ -16,7 +16,7 @@ one short loop does those; the others are closures with their sources, arguments
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from mona_server.config import casts
@@ -53,15 +53,14 @@ class FieldBuilder:
             name: field.type for name, field in context_class.saved_fields.items() if field.type is not None
         }
         context = ArgContext(data=context_class.data, time_zone=context_class.time_zone)
-        earlier: dict[str, Field] = {}
+        earlier = _Earlier()
         steps = []
         for field in context_class.fields.values():
-            if not field.active:
-                continue
-            steps.append(_compile(field, earlier, context))
-            earlier[field.name] = field
+            if field.active:
+                steps.append(_compile(field, earlier, context))
+                earlier.add(field)
         self._steps = tuple(steps)
-        self._unsaved = tuple(field.name for field in earlier.values() if not field.saved)
+        self._unsaved = tuple(name for name in earlier.names if not context_class.fields[name].saved)
 
     def build(self, values: Variables, context_time_ms: int) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         """The saved fields that have a value, and (field, reason) for each one that could not be built.
@@ -114,12 +113,39 @@ _Step = tuple[str, str, Any, Any, Any, Any]
 above tells the two apart by what it has at hand."""
 
 
-def _compile(field: Field, earlier: Mapping[str, Field], context: ArgContext) -> _Step:
+_PASSES_ON = frozenset({"identity", "coalesce", "default_if_null", "min", "max"})
+
+
+class _Earlier:
+    """The fields that a later one may name, and which of them are in Unix milliseconds.
+
+    A value in milliseconds is not read as a timestamp again: of years before 2001 it has 12 digits, which no message
+    may send.
+    """
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.times: set[str] = set()
+
+    def add(self, field: Field) -> None:
+        self.names.add(field.name)
+        if field.type == "timestamp" if field.saved else self.gives_time(field):
+            self.times.add(field.name)
+
+    def gives_time(self, field: Field) -> bool:
+        """Whether the field's value, before its cast, is in milliseconds."""
+        if FUNCTIONS[field.function].returns == "T":
+            return True
+        names = [name for source in field.sources for name in source.names]
+        return field.function in _PASSES_ON and bool(names) and self.times.issuperset(names)
+
+
+def _compile(field: Field, earlier: _Earlier, context: ArgContext) -> _Step:
     cast = _cast(field, earlier)
     if field.function == "identity" and cast is not None and field.type in _NATIVE:
         (source,) = field.sources
         (name, *others) = source.names
-        if not others and source.default is None and name not in earlier and not _is_path(name):
+        if not others and source.default is None and name not in earlier.names and not _is_path(name):
             return field.name, name, _NATIVE[field.type], cast, None, None
     function = FUNCTIONS[field.function]
     reads = [_source(source, earlier, function, i) for i, source in enumerate(field.sources)]
@@ -158,15 +184,13 @@ def _run(function: BuildFunction, body: Callable[..., Any], reads: list[Read], c
     return run
 
 
-def _cast(field: Field, earlier: Mapping[str, Field]) -> casts.Cast | None:
-    """The cast of a saved field; a value that already is in milliseconds is not read as a timestamp again."""
+def _cast(field: Field, earlier: _Earlier) -> casts.Cast | None:
+    """The cast of a saved field."""
     if not field.saved or field.type is None:
         return None
     kind = field.type
-    if kind == "timestamp" and is_built_time(field, earlier):
-        cast: casts.Cast = casts.built_timestamp
-    else:
-        cast = casts.CASTS[kind]
+    built = kind == "timestamp" and earlier.gives_time(field)
+    cast = casts.built_timestamp if built else casts.CASTS[kind]
 
     def named(value: Any) -> Any:
         try:
@@ -177,41 +201,14 @@ def _cast(field: Field, earlier: Mapping[str, Field]) -> casts.Cast | None:
     return named
 
 
-_PASSES_ON = frozenset({"identity", "coalesce", "default_if_null", "min", "max"})
-
-
-def is_built_time(field: Field, earlier: Mapping[str, Field]) -> bool:
-    """Whether the field's value, before its cast, is in Unix milliseconds, as earlier timestamp fields are."""
-    function = FUNCTIONS[field.function]
-    if function.returns == "T":
-        return True
-    names = [name for source in field.sources for name in source.names]
-    return field.function in _PASSES_ON and bool(names) and all(_is_time(name, earlier) for name in names)
-
-
-def _is_time(name: str, earlier: Mapping[str, Field]) -> bool:
-    if name not in earlier:
-        return False
-    field = earlier[name]
-    before = {other: earlier[other] for other in _before(name, earlier)}
-    return field.type == "timestamp" if field.saved else is_built_time(field, before)
-
-
-def _before(name: str, earlier: Mapping[str, Field]) -> Iterable[str]:
-    for other in earlier:
-        if other == name:
-            return
-        yield other
-
-
 def _is_path(name: str) -> bool:
     return "." in name or "[" in name
 
 
-def _source(source: Source, earlier: Mapping[str, Field], function: BuildFunction, i: int) -> Read:
+def _source(source: Source, earlier: _Earlier, function: BuildFunction, i: int) -> Read:
     """One source of a function: the first of its names that has a value, of the kind that the function takes."""
     kind = function.kind_of(i)
-    reads = [_checked(_name(name, earlier), kind, time=_is_time(name, earlier)) for name in source.names]
+    reads = [_checked(_name(name, earlier), kind, time=name in earlier.times) for name in source.names]
     if len(reads) == 1 and source.default is None:
         return reads[0]
     default = _checked(lambda _values, _built: source.default, kind, time=False)
@@ -226,8 +223,8 @@ def _source(source: Source, earlier: Mapping[str, Field], function: BuildFunctio
     return read
 
 
-def _name(name: str, earlier: Mapping[str, Field]) -> Read:
-    if name in earlier:
+def _name(name: str, earlier: _Earlier) -> Read:
+    if name in earlier.names:
         return lambda _values, built: built.get(name)
     walk = compile_path(name) if _is_path(name) else None
     if walk is None:

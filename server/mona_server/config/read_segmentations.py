@@ -12,6 +12,7 @@ from mona_server.config.segmentations import Kind, Segmentation, automatic
 
 NUMERIC_KEYS = (
     "default",
+    "type",
     "discrete",
     "min_value",
     "max_value",

@@ -188,3 +188,13 @@ def test_language_guess(text: str, language: str | None) -> None:
     """By script, then by frequent words; short texts are not guessed."""
     expected = {} if language is None else {"f": language}
     assert built({"f": {"type": "string", "function": "language_guess", "source": "t"}}, {"t": text}) == expected
+
+
+def test_long_chains_of_times_are_compiled_once() -> None:
+    """Each field is looked at once, however many of the earlier ones it names."""
+    fields: dict[str, dict[str, object]] = {"t0": {"function": "context_time", "do_not_save": True}}
+    fields["t1"] = fields["t0"]
+    for i in range(2, 200):
+        fields[f"t{i}"] = {"function": "coalesce", "sources": [f"t{i - 1}", f"t{i - 2}"], "do_not_save": True}
+    fields["last"] = {"type": "timestamp", "source": "t199"}
+    assert built(fields, {}, 5) == {"last": 5}
