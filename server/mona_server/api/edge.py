@@ -68,6 +68,11 @@ class Edge:
         host = f"[{server.host}]" if ":" in server.host else server.host
         return f"{'https' if server.tls_cert else 'http'}://{host}:{server.port}"
 
+    @property
+    def public_url(self) -> str:
+        """The address for links that leave this server; empty where none is set."""
+        return self.settings.server.public_url or ""
+
     def link(self, page: str, secret: str) -> str:
         """The address of a one-time link: ``activate`` sets a password, ``login`` signs in."""
         return f"{self.address}/{page}?link={secret}"

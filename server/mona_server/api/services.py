@@ -7,12 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from mona_server.api import configs, queries, samples
+from mona_server.api import configs, insight_asks, queries, samples
 from mona_server.api.caller import Caller
 from mona_server.api.edge import edge_of
 from mona_server.api.identity.roles import Permission
 from mona_server.api.service_answers import data, top
-from mona_server.api.shapes import ConfigReader, ConfigWriter, Investigator, Sender
+from mona_server.api.shapes import ConfigReader, ConfigWriter, InsightReader, Investigator, Sender
 from mona_server.api.wire_names import Ask, text, whole_number
 from mona_server.config import Parsed, parse, sampling
 from mona_server.config.preview import MOST_PREVIEWED
@@ -114,6 +114,12 @@ def create_sampling_factor(request: Request, caller: ConfigWriter, ask: Ask) -> 
         ask.get("context_class"),
     )
     return data(request, True)
+
+
+@router.post("/insights")
+def get_insights(request: Request, caller: InsightReader, ask: Ask) -> Response:
+    """Insights of one context class, highest score first."""
+    return data(request, insight_asks.find(edge_of(request), caller, ask))
 
 
 @router.post("/get_ingested_data")

@@ -273,3 +273,48 @@ class ContextWithHistory(Context):
     first_arrival: float
     last_update: float
     history: list[Json]
+
+
+class Insight(Model):
+    user_id: str
+    arc_class: str = Field(examples=["LOAN"])
+    stanza_name: str
+    verse_name: str = Field(examples=["loan__AverageDrift"])
+    score: float
+    main_signal: Json
+    related_signals: list[Json]
+    related_anomalies: list[Json]
+    insight_id: str = Field(examples=["ins_5f0c"])
+    state: str = Field(description="new, ongoing, recovering, resolved, suppressed", examples=["ongoing"])
+    archived: bool
+    urgency: str = Field(examples=["normal"])
+    first_discovered: float
+    last_discovered: float
+    occurrences: int
+    url: str
+    title: str
+
+
+class Comment(Model):
+    id: str
+    author: str
+    time: float
+    text: str
+
+
+class Run(Model):
+    id: str
+    arc_class: str
+    verse_name: str
+    timestamp: float = Field(description="T")
+    started: float
+    seconds: float | None
+    state: str = Field(description="running, done, failed, cancelled")
+    reason: str = Field(description="schedule, demand, backfill, late_data, config")
+    candidates: int
+    tests: int
+    passed_level: int
+    passed_chance: int
+    insights: list[str]
+    expected_false: float | None
+    error: str | None
