@@ -33,6 +33,8 @@ class AxisPlan:
     remap: tuple[int, ...]
     dictionary: tuple[Scalar, ...] = field(repr=False, default=())
     buckets: Buckets | None = field(repr=False, default=None)
+    complete: bool = False
+    """The rows have no value besides those of the dictionary."""
 
 
 def no_segmentations(_field: str, _name: str | None) -> Segmentation | None:
@@ -59,8 +61,6 @@ def plan_axis(
         edges = Buckets((-math.inf, *request.boundaries, math.inf))
         return _bucket_plan(request, edges)
     chosen = segmentation_of(name, request.segmentation)
-    if request.boundaries:
-        chosen = Segmentation(name="bins", kind="boundaries", boundaries=request.boundaries)
     if chosen is None and request.segmentation not in (None, "default"):
         raise BadRequest(f"{name} has no segmentation {request.segmentation!r}")
     if chosen is None:
@@ -83,8 +83,10 @@ def code_sql(facts: Facts, plan: AxisPlan, value: str | None = None) -> str:
         code = f"CASE WHEN {name} IS NOT NULL THEN -1 END"
     elif column.kind == "string":
         known = ", ".join("'" + str(text).replace("'", "''") + "'" for text in plan.dictionary)
+        # TRY_CAST looks up each entry of a Parquet dictionary once; CAST, or a CASE around it, every row.
         code = f"CAST(enum_code(TRY_CAST({name} AS ENUM({known}))) AS INTEGER)"
-        code = f"CASE WHEN {name} IS NOT NULL THEN coalesce({code}, -1) END"
+        if not plan.complete:
+            code = f"CASE WHEN {name} IS NOT NULL THEN coalesce({code}, -1) END"
     else:
         # list_position counts from 1; numbers that stand for categories are few.
         known = ", ".join(f"{float(number)!r}::DOUBLE" for number in plan.dictionary)
@@ -130,13 +132,19 @@ def _value_axis(
         sources.append(f"SELECT unnest({column.list_sql}) AS v, MONA_SIGN AS sign FROM {rows}")
     found = facts.rows(
         f"SELECT v, CAST(sum(sign) AS BIGINT) AS n FROM ({' UNION ALL '.join(sources)}) "
-        f"WHERE v IS NOT NULL GROUP BY v HAVING sum(sign) <> 0 ORDER BY n DESC, v LIMIT {int(chosen.max_values)}",
+        f"WHERE v IS NOT NULL GROUP BY v ORDER BY n DESC, v LIMIT {int(chosen.max_values) + 1}",
         values,
     )
+    complete = len(found) <= chosen.max_values
+    if not complete:
+        del found[chosen.max_values :]
     dictionary: tuple[Scalar, ...] = tuple(sorted((row[0] for row in found), key=_order))
+    gone = {row[0] for row in found if row[1] <= 0}
     in_range = chosen.in_range
     groups: dict[Scalar, list[int]] = {}
     for raw, value in enumerate(dictionary):
+        if value in gone:
+            continue
         if in_range is not None and not isinstance(value, str):
             if in_range.min_value is not None and value < in_range.min_value:
                 continue
@@ -156,7 +164,7 @@ def _value_axis(
     remap[-2] = len(conditions)
     conditions.append(Equals(None))
     axis = Axis(request.field, tuple(conditions), overlapping=column.lists)
-    return AxisPlan(axis, tuple(remap), dictionary=dictionary)
+    return AxisPlan(axis, tuple(remap), dictionary=dictionary, complete=complete)
 
 
 def _order(value: Scalar) -> tuple[int, float, str]:

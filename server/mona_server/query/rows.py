@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 from mona_server.detect.source import Effects, Floats, SourceQuestion
 from mona_server.query.axes import AxisPlan, SegmentationOf, code_sql, codes_sql, plan_axis
 from mona_server.query.conditions import Binder, fields_of, row_filter, segment_sql
+from mona_server.query.errors import QueryTooLarge
 from mona_server.query.facts import Facts
+from mona_server.query.frames import frame_sql
 from mona_server.segment import Equals, Segment
 
 Indexes = NDArray[np.int64]
 Codes = NDArray[np.signedinteger[Any]]
 """Small integers, in the smallest type that serves: the search is bound by memory traffic."""
+KEPT_BYTES = 400 * 2**20
+"""The columns of the product are kept between calls up to this size, else made anew for each frame and call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +109,16 @@ def load_rows(facts: Facts, question: SourceQuestion, segmentation_of: Segmentat
         relation, where = filtered(facts, question, fields, bind)
         return f"(SELECT * FROM {relation} WHERE {where})"
 
+    count, least_sign = facts.rows(f"SELECT count(*), min(MONA_SIGN) FROM {rows_sql([])}", bind.values)[0]
+    _check_memory(facts, question, count)
     plans = tuple(plan_axis(facts, request, segmentation_of, rows_sql, bind.values) for request in question.axes)
     listed = [facts.column(p.axis.field).lists for p in plans]
-    items = ["MONA_AXIS AS t", "MONA_SIGN AS sign"]
+    # Only small numbers leave the engine: handing them over costs more than finding them.
+    items = [
+        f"CAST({frame_sql(question.edges_ms)} AS {'SMALLINT' if len(question.edges_ms) < 2**15 else 'INTEGER'}) AS k"
+    ]
+    if signed := least_sign is not None and least_sign < 0:
+        items.append("MONA_SIGN AS sign")
     for i, plan in enumerate(plans):
         if not listed[i]:
             items.append(f"{code_sql(facts, plan)} AS a{i}")
@@ -116,7 +127,7 @@ def load_rows(facts: Facts, question: SourceQuestion, segmentation_of: Segmentat
     fields = [plan.axis.field for plan in plans] + list(question.metrics)
     found = facts.arrays(f"SELECT {', '.join(items)} FROM {rows_sql(fields)}", bind.values)
 
-    frame = _frames(found.pop("t"), question.edges_ms)
+    frame = found.pop("k")
     order = None if np.all(frame[1:] >= frame[:-1]) else np.argsort(frame, kind="stable")
     ordered = frame if order is None else frame[order]
     starts = np.searchsorted(ordered, np.arange(len(question.edges_ms))).astype(np.int64)
@@ -124,7 +135,7 @@ def load_rows(facts: Facts, question: SourceQuestion, segmentation_of: Segmentat
     def take(column: NDArray[Any]) -> NDArray[Any]:
         return column if order is None else column[order]
 
-    sign = take(found.pop("sign"))
+    sign = take(found.pop("sign")).astype(np.float64) if signed else None
     codes: list[Codes | Elements] = []
     for i, plan in enumerate(plans):
         if listed[i]:
@@ -133,23 +144,23 @@ def load_rows(facts: Facts, question: SourceQuestion, segmentation_of: Segmentat
             codes.append(take(found.pop(f"a{i}")))
     deviations, present, offsets = [], [], []
     for m in range(len(question.metrics)):
-        values = np.asarray(take(found.pop(f"m{m}")), np.float64)
+        values = np.array(take(found.pop(f"m{m}")), np.float64)
         missing = np.isnan(values)
-        some = bool(missing.any())
-        weights = sign.astype(np.float64)
-        if some:
-            weights[missing] = 0.0
-        offset = _offset(float(np.dot(np.nan_to_num(values) if some else values, weights)), float(weights.sum()))
-        values = values - offset
-        if some:
+        there = ~missing if missing.any() else None
+        if there is not None:
+            values[missing] = 0.0
+        total = values.sum() if sign is None else values @ sign
+        offset = _offset(float(total), _weight(there, sign, len(values)))
+        values -= offset
+        if there is not None:
             values[missing] = 0.0
         deviations.append(values)
-        present.append(~missing if some else None)
+        present.append(there)
         offsets.append(offset)
     return Rows(
         plans,
         tuple(codes),
-        None if bool((sign == 1).all()) else sign.astype(np.float64),
+        sign,
         tuple(deviations),
         tuple(present),
         np.asarray(offsets, np.float64),
@@ -167,14 +178,22 @@ def _metric_sql(facts: Facts, metric: str, bind: Binder) -> str:
     return f"CASE WHEN {missing} THEN CAST('nan' AS DOUBLE) ELSE CAST(0 AS DOUBLE) END"
 
 
-def _frames(times: NDArray[Any], edges_ms: Sequence[int]) -> Codes:
-    """(n,): the frame of each time; all lie within the edges."""
-    edges = np.asarray(edges_ms, np.int64)
-    steps = np.diff(edges)
-    kind = np.int16 if len(steps) < 2**15 else np.int32
-    if len(steps) and (steps == steps[0]).all():
-        return np.asarray((np.asarray(times, np.int64) - edges[0]) // steps[0], kind)
-    return (np.searchsorted(edges, np.asarray(times, np.int64), side="right") - 1).astype(kind)
+def _weight(there: NDArray[np.bool_] | None, sign: Floats | None, rows: int) -> float:
+    """Contexts with a value."""
+    if there is None:
+        return float(rows if sign is None else sign.sum())
+    return float(there.sum() if sign is None else sign[there].sum())
+
+
+def _check_memory(facts: Facts, question: SourceQuestion, rows: int) -> None:
+    """Raises :class:`QueryTooLarge` before a window is loaded that cannot fit."""
+    # Codes and deviations, the engine's copy of them, and the columns of the product.
+    needed = rows * (16 + 8 * len(question.axes) + 24 * len(question.metrics)) + KEPT_BYTES
+    if needed > facts.engine.memory_bytes:
+        raise QueryTooLarge(
+            f"the window holds {rows:,} rows, which need about {needed / 2**30:.1f} GiB of memory",
+            hint="raise engine.memory, or use fewer axes, metrics or days",
+        )
 
 
 def _elements(facts: Facts, plan: AxisPlan, rows: str, bind: Binder, order: Indexes | None) -> Elements:

@@ -21,13 +21,10 @@ from mona_server.errors import BadRequest
 from mona_server.query.axes import SegmentationOf, no_segmentations
 from mona_server.query.conditions import Binder, row_filter, segment_sql
 from mona_server.query.facts import Facts
-from mona_server.query.rows import Codes, Elements, Rows, frame_filter_sql, load_rows, relation_of
+from mona_server.query.rows import KEPT_BYTES, Codes, Elements, Rows, frame_filter_sql, load_rows, relation_of
 from mona_server.segment import Condition, Equals, Range, Segment
 
 Indexes = NDArray[np.int64]
-
-KEPT_BYTES = 400 * 2**20
-"""The columns X of the product are kept between calls up to this size, else made anew for each frame and call."""
 
 
 def open_source(facts: Facts, question: SourceQuestion, segmentation_of: SegmentationOf = no_segmentations) -> FactSums:

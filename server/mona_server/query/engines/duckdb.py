@@ -43,6 +43,7 @@ class DuckEngine:
         self._root.execute("SET TimeZone = 'UTC'")
         if settings.threads:
             self._root.execute("SET threads = ?", [settings.threads])
+        self.memory_bytes = _bytes(self._root.execute("SELECT current_setting('memory_limit')").fetchall()[0][0])
         self.threads = int(self._root.execute("SELECT current_setting('threads')").fetchall()[0][0])
 
     def arrays(
@@ -136,6 +137,17 @@ def unmasked(column: Array, missing: Any = None) -> Array:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0]
+
+
+def _bytes(text: str) -> float:
+    """DuckDB's way of writing sizes.
+
+    >>> _bytes("1.5 GiB")
+    1610612736.0
+    """
+    number, unit = text.split()
+    powers = {"bytes": 0, "KiB": 1, "MiB": 2, "GiB": 3, "TiB": 4}
+    return float(number) * 1024.0 ** powers[unit]
 
 
 def quoted(name: str) -> str:
