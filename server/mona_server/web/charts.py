@@ -125,7 +125,8 @@ def time_chart(
         "days": [_iso(start) for start in starts],
         "values": list(segment.values[keep]),
         "sizes": list(segment.sizes[keep]),
-        "baseline": [by_start.get(start) for start in starts],
+        # Everybody against everybody is one line.
+        "baseline": None if segment_name == baseline_name else [by_start.get(start) for start in starts],
         "judged": [i - skipped for i in judged if i >= skipped],
         "windows": {
             # Points stand at the beginning of their frame, so the shade begins half a frame before the first.

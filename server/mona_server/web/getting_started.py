@@ -37,7 +37,7 @@ def getting_started_page(
             title="Make a key",
             text="On the server. The secret is shown once.",
             done=contexts > 0,
-            snippet=f"mona token create --data {data_dir}",
+            snippet=f"mona token create --data {data_dir} --role Admin",
         ),
         StartStep(
             title="Send messages",

@@ -24,7 +24,7 @@ from mona_server.web.sentences import (
 Json = dict[str, Any]
 
 MOST_CONTEXTS = 100
-MOST_RELATED = 30
+MOST_RELATED = 15
 _DEPTH = {"parent": 0, "overlap": 1, "sibling": 1, "adjacent": 1, "same_metric_other_verse": 1,
           "same_segment_other_metric": 1, "child": 2}  # fmt: skip
 _RELATION_WORDS = {

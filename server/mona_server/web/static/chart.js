@@ -10,11 +10,11 @@ const exact = (value) => (value === null || value === undefined ? "no value" : S
 function traces() {
   const hover = "%{customdata}<extra></extra>";
   const said = (name, values) => values.map((v, i) => `${name} ${exact(v)}<br>${data.sizes[i] ?? 0} contexts`);
-  const lines = [
-    {
+  return [
+    ...(data.baseline ? [{
       x: data.days, y: data.baseline, customdata: said(data.baseline_name, data.baseline), hovertemplate: hover,
       mode: "lines", line: { color: colour("third"), width: 1.25 }, connectgaps: false,
-    },
+    }] : []),
     {
       x: data.days, y: data.values, customdata: said(data.segment_name, data.values), hovertemplate: hover,
       mode: "lines+markers", line: { color: colour("text"), width: 1.5 }, connectgaps: false,
@@ -28,7 +28,6 @@ function traces() {
       marker: { color: data.sizes.map((_, i) => (data.judged.includes(i) ? colour("anomaly") : colour("third"))), opacity: 0.55 },
     },
   ];
-  return lines;
 }
 
 function layout() {
