@@ -11,24 +11,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import random
 import shutil
 import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from mona_server import settings
 from mona_server.config.fields import FieldBuilder
 from mona_server.config.model import ContextClass, Field, Source
+from mona_server.ingest import fold_process
 from mona_server.ingest.builders import ClassBuilder, TenantBuilders
 from mona_server.ingest.envelope import read
 from mona_server.ingest.fold import Folder
 from mona_server.ingest.limits import Limits
-from mona_server.store import Accepted, Key, Store, catalog, disk, documents, lake
+from mona_server.store import Accepted, Key, Receipt, Store, catalog, disk, documents, lake, state
 from mona_server.store.flush import flush
 from mona_server.store.rows import encode_fact
 from mona_server.store.sqlite import writing
@@ -204,6 +209,61 @@ def naive(data: Path, fields: int, contexts: int, messages: int) -> float:
 
 
 @dataclass(frozen=True)
+class Load:
+    """Acknowledgements while the fold works on the same data directory."""
+
+    accepted: float
+    folded: float
+    p50_ms: float
+    p99_ms: float
+
+
+def _fold_beside(data: Path, fields: int, stop: Any) -> None:
+    fold_process.serve(settings.load(data, environ={}), stop, builders=builders(fields))
+
+
+def load(data: Path, fields: int, seconds: float) -> Load:
+    """Sends as fast as sixteen requests in work allow, with the fold in a process of its own."""
+    data.mkdir(parents=True)
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    process = context.Process(target=_fold_beside, args=(data, fields, stop))
+    process.start()
+    bodies = list(new_bodies(0, 50 * BATCH, fields))
+    latencies: list[float] = []
+    waiting: list[tuple[float, Future[Receipt]]] = []
+
+    def wait() -> None:
+        started, future = waiting.pop(0)
+        future.result()
+        latencies.append(time.perf_counter() - started)
+
+    with Store.open(data) as store:
+        while not process.is_alive() or not (data / "fold.lock").exists():
+            time.sleep(0.05)
+        begun = time.perf_counter()
+        while time.perf_counter() - begun < seconds:
+            body = bodies[len(latencies) % len(bodies)]
+            read(body, NOW_MS, LIMITS)
+            waiting.append((time.perf_counter(), store.inbox.submit(Accepted("T", body, NOW_MS, BATCH, LIMITS.text))))
+            if len(waiting) >= 16:
+                wait()
+        while waiting:
+            wait()
+        taken = time.perf_counter() - begun
+        folded = state.folded_number(store.state.connection, "T")
+    stop.set()
+    process.join()
+    latencies.sort()
+    return Load(
+        len(latencies) * BATCH / taken,
+        folded * BATCH / taken,
+        latencies[len(latencies) // 2] * 1000,
+        latencies[len(latencies) * 99 // 100] * 1000,
+    )
+
+
+@dataclass(frozen=True)
 class Sizes:
     """Bytes per context after one message with all fields and one label."""
 
@@ -250,6 +310,12 @@ def main(argv: list[str]) -> None:
             failed |= floor
             print(f"accept  {fields:3} fields  {rate:10,.0f} msg/s  {'below the floor' if floor else ''}")
             shutil.rmtree(root / f"accept{fields}")
+        beside = load(root / "load", 10, 8)
+        print(
+            f"load     10 fields  {beside.accepted:10,.0f} msg/s accepted and {beside.folded:,.0f} folded at the same time;"
+            f" acknowledged after {beside.p50_ms:.0f} ms (p50), {beside.p99_ms:.0f} ms (p99)"
+        )
+        shutil.rmtree(root / "load")
         base = naive(root / "naive", 10, min(options.documents, 100_000), min(options.messages, 40_000))
         print(
             f"naive   {10:3} fields  {base:10,.0f} msg/s  at {min(options.documents, 100_000):,} contexts, merging only"

@@ -22,6 +22,7 @@ from mona_server.ingest.retention import enforce
 from mona_server.settings import Settings
 from mona_server.store import compact, erase, lake
 from mona_server.store.flush import flush, waiting
+from mona_server.store.state import keep_house
 from mona_server.store.store import Store
 
 log = structlog.get_logger(__name__)
@@ -101,6 +102,7 @@ class Keeper:
         if now >= self._due.sweep:
             self._due.sweep = now + 60
             lake.sweep(self.store.state.connection, self.store.lake, now_ms)
+            keep_house(self.store.state, now_ms)
         if now >= self._due.retention:
             self._due.retention = now + 600
             enforce(self.store, self.settings, now_ms)
@@ -130,7 +132,7 @@ def load_hooks(names: tuple[str, ...] = AFTER_ROWS) -> list[AfterRows]:
 def serve(settings: Settings, stop: threading.Event) -> None:
     """Keep the lake until ``stop`` is set. Raises Conflict where another process keeps it."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with only_one(settings.data_dir, "lake"), Store.open(settings.data_dir, settings, state_cache_mib=16) as store:
+    with only_one(settings.data_dir, "lake"), Store.open(settings.data_dir, settings, state_cache_mib=8) as store:
         keeper = Keeper(store, settings, load_hooks())
         keeper.start()
         while not stop.is_set():

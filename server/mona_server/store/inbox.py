@@ -29,6 +29,7 @@ HOUR_MS = 3_600_000
 _GROUP_BYTES = 32 * 2**20
 _GROUP_REQUESTS = 1_000
 _HOUSEKEEPING_S = 60.0
+_FORGETS_PER_CHECKPOINT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class Inbox:
         keep_keys_ms: int = 48 * HOUR_MS,
     ) -> None:
         self.path = path
-        self._database = Database(path, "inbox", page_bytes=16_384, cache_mib=32, checkpoint_pages=2_000)
+        self._database = Database(path, "inbox", page_bytes=16_384, cache_mib=8, checkpoint_pages=8_000)
         self._max_bytes = max_bytes
         self._max_keys = max_keys
         self._keep_keys_ms = keep_keys_ms
@@ -101,6 +102,7 @@ class Inbox:
         self._checked_at = 0.0
         self._refusal: Overloaded | None = None
         self._folded_bytes: tuple[float, int] = (0.0, 0)
+        self._forgotten = 0
         self.keys_dropped_early = 0
 
     # --- accepting -----------------------------------------------------------------------------------
@@ -271,15 +273,20 @@ class Inbox:
         connection.execute("PRAGMA synchronous=NORMAL")
         try:
             with writing(connection):
-                return connection.execute(
+                removed = connection.execute(
                     "DELETE FROM inbox WHERE tenant = ? AND number <= ?", (tenant, up_to)
                 ).rowcount
         finally:
             connection.execute("PRAGMA synchronous=FULL")
+        self._forgotten += 1
+        if self._forgotten % _FORGETS_PER_CHECKPOINT == 0:
+            # Here nobody waits for an acknowledgement; the writer thread checkpoints only when this falls behind.
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return removed
 
     def shrink(self) -> None:
         """Give free pages back to the file system. For idle moments."""
-        self._database.connection.execute("PRAGMA incremental_vacuum(1000)").fetchall()
+        self._database.shrink(pages=1_000)
 
     def data_version(self) -> int:
         """Changes when another connection has committed: the cheapest way to wait for news."""

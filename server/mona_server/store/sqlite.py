@@ -70,6 +70,11 @@ class Database:
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
+    def shrink(self, pages: int) -> None:
+        """Give up to so many free pages back to the file system. A short write transaction, if there are any."""
+        if self.connection.execute("PRAGMA freelist_count").fetchone()[0]:
+            self.connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+
     def close(self) -> None:
         with self._lock:
             for connection in self._all:

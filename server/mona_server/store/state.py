@@ -15,11 +15,14 @@ ASOF_HORIZON = "asof_horizon"
 KEEP_FILES_UNTIL = "keep_files_until"
 """Mark: no file of the lake is removed before this time (Unix ms), because a backup copies them."""
 
+REPORT_DAYS = 90
+"""How long the ingestion report is kept."""
+
 
 class State:
     """Connections to ``state.db`` and the statements that several parts share. Safe for threads."""
 
-    def __init__(self, path: Path, *, cache_mib: int = 64) -> None:
+    def __init__(self, path: Path, *, cache_mib: int = 8) -> None:
         self.path = path
         self.database = Database(
             path, "state", page_bytes=4096, cache_mib=cache_mib, checkpoint_pages=16_000, mmap_mib=0
@@ -44,6 +47,13 @@ class State:
 
     def close(self) -> None:
         self.database.close()
+
+
+def keep_house(state: State, now_ms: int) -> None:
+    """Drop old hours of the report; give space that deletes left back to the file system, a little at a time."""
+    with state.writing() as connection:
+        connection.execute("DELETE FROM report WHERE hour_ms < ?", (now_ms - REPORT_DAYS * 24 * 3_600_000,))
+    state.database.shrink(pages=5_000)
 
 
 # Statements below run in the caller's transaction.

@@ -48,9 +48,10 @@ class Store:
         self._checked: set[int] = set()
 
     @classmethod
-    def open(cls, data_dir: Path | str, settings: Settings | None = None, *, state_cache_mib: int = 64) -> Store:
+    def open(cls, data_dir: Path | str, settings: Settings | None = None, *, state_cache_mib: int = 8) -> Store:
         """Open a data directory, making or migrating what is missing or old.
 
+        ``state_cache_mib`` is the page cache of each thread's connection to ``state.db``.
         Raises Unavailable where it cannot be written or a newer version wrote it, DataDamaged for a broken file.
         """
         data_dir = Path(data_dir)
