@@ -186,7 +186,7 @@ def _call(method: str, url: str, body: bytes, headers: dict[str, str], limits: L
             raise RequestTimeout(_describe(problem)) from None
         except stack.BAD_ADDRESS as problem:
             raise BadRequest(f"unusable address or header: {type(problem).__name__}") from None
-        except (stack.HTTPError, OSError) as problem:
+        except stack.FAILURES as problem:
             # A kept connection that the server has closed meanwhile says nothing about the server: once more, fresh.
             if not repeat and _state.connected == opened and time.monotonic() < limits.deadline:
                 manager.clear()
@@ -242,6 +242,7 @@ def _build() -> Any:
 
         def __init__(self, sock: Any, raw: Any, read_timeout: float) -> None:
             self._sock, self._raw, self._read_timeout = sock, raw, read_timeout
+            self.ended = False
 
         def readable(self) -> bool:
             return True
@@ -252,6 +253,7 @@ def _build() -> Any:
                 raise TimeoutError("the time for this call is over")
             self._sock.settimeout(min(left, self._read_timeout))
             count: Optional[int] = self._raw.readinto(buffer)
+            self.ended = self.ended or count == 0
             return count
 
         def close(self) -> None:
@@ -263,8 +265,14 @@ def _build() -> Any:
         def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
             super().__init__(sock, *args, **kwargs)
             timeout = sock.gettimeout()
-            raw = self.fp.detach()
-            self.fp = io.BufferedReader(DeadlineReader(sock, raw, timeout if timeout is not None else 1e9))
+            self._reader = DeadlineReader(sock, self.fp.detach(), timeout if timeout is not None else 1e9)
+            self.fp = io.BufferedReader(self._reader)
+
+        def begin(self) -> None:
+            super().begin()
+            if self._reader.ended:
+                # http.client takes the end of the connection for the end of the headers: half an answer for a whole.
+                raise http.client.RemoteDisconnected("the connection ended in the headers")
 
     class Counted:
         response_class: Any = DeadlineResponse
@@ -342,7 +350,7 @@ def _build() -> Any:
     return SimpleNamespace(
         Manager=Manager,
         Timeout=urllib3.Timeout,
-        HTTPError=(errors.HTTPError, http.client.HTTPException),
+        FAILURES=(errors.HTTPError, http.client.HTTPException, OSError),
         TIMEOUTS=(errors.TimeoutError, TimeoutError),
         BAD_ADDRESS=(errors.LocationValueError, UnicodeError, ValueError),
     )

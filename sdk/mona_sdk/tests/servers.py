@@ -44,7 +44,13 @@ class Request:
     @property
     def json(self) -> Any:
         """The body as JSON, whatever its encoding; None when it is none."""
-        raw = gzip.decompress(self.body) if self.headers.get("content-encoding") == "gzip" else self.body
+        raw, encoding = self.body, self.headers.get("content-encoding")
+        if encoding == "gzip":
+            raw = gzip.decompress(raw)
+        elif encoding == "zstd":
+            import zstandard
+
+            raw = zstandard.ZstdDecompressor().decompress(raw)
         try:
             return json.loads(raw)
         except ValueError:
@@ -72,6 +78,15 @@ Handler = Callable[[Request], Union[Answer, Raw, None]]
 def always(status: int, body: Any = None, headers: Optional[dict[str, str]] = None) -> Handler:
     """A handler that gives the same answer to everything."""
     return lambda _: Answer(status, body, headers or {})
+
+
+def hang(until: threading.Event) -> Handler:
+    """A handler that is silent until the event, and then drops the connection."""
+
+    def handler(_: Request) -> None:
+        until.wait(20)
+
+    return handler
 
 
 def accept_all(request: Request) -> Answer:

@@ -22,9 +22,9 @@ from mona_sdk.tests.servers import (
     TOKEN_PATH,
     Answer,
     RecordingServer,
-    Request,
     accept_all,
     always,
+    hang,
     make_token,
 )
 
@@ -331,11 +331,7 @@ def test_a_hung_token_endpoint_blocks_only_its_own_key(make_client: Callable[...
     """Each key has a lock of its own."""
     release = threading.Event()
     with RecordingServer() as hung:
-
-        def hang(_: Request) -> None:
-            release.wait(20)
-
-        hung.routes[TOKEN_PATH] = hang
+        hung.routes[TOKEN_PATH] = hang(release)
         slow = threading.Thread(target=lambda: make_client("slow", "secret", server_url=hung.url, **FAST), daemon=True)
         slow.start()
         wait_until(lambda: hung.requests)
