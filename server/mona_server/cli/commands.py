@@ -8,7 +8,7 @@ import typer
 
 from mona_server import __version__
 from mona_server import settings as settings_module
-from mona_server.cli import care_commands, data_commands, identity_commands, search_commands
+from mona_server.cli import care_commands, config_commands, data_commands, identity_commands, search_commands
 from mona_server.cli import demo as demo_command
 from mona_server.cli import up as up_module
 from mona_server.cli.common import DEFAULT_DATA, DataDir
@@ -44,6 +44,7 @@ def up(
 
 app.command()(demo_command.demo)
 app.command("import")(data_commands.import_files)
+app.command("import-config")(config_commands.import_config)
 app.command()(search_commands.detect)
 app.command()(care_commands.doctor)
 app.command()(care_commands.verify)
