@@ -205,6 +205,8 @@ class AsyncClient(Client):
 
     async def _run(self, call: Callable[[], R]) -> R:
         """A blocking call in one of our threads."""
+        if self._closed:
+            return call()  # refused at once
         self._pending += 1
         try:
             if self._pool is None:
@@ -229,7 +231,7 @@ class AsyncClient(Client):
 
     async def _export_awaited(self, message: MonaSingleMessage, filter_none: Optional[bool]) -> ExportReport:
         loop = asyncio.get_running_loop()
-        if self._awaited is None or not self.authenticator.is_authenticated():
+        if not self._closed and (self._awaited is None or not self.authenticator.is_authenticated()):
             await self._arm(loop)
         worker = self._awaited
         if self._closed or self._worker is not None or worker is None or not self.authenticator.is_authenticated():

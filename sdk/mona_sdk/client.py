@@ -229,7 +229,7 @@ class Client(Services):
         context_class: str,
         id_column: Optional[str],
         timestamp_column: Optional[str] = None,
-        columns: Optional[Iterable[str]] = None,
+        columns: Optional[Iterable[Any]] = None,
         action: Optional[str] = None,
     ) -> BatchResult:
         """Send each row of a table as a message; the dict of `export_batch`, places being row numbers.

@@ -113,7 +113,7 @@ class Preparer:
     def _times(self, export: Any, send: Any) -> tuple[Any, Any]:
         export, send = _plain_time(export, "exportTimestamp"), _plain_time(send, "sendTimestamp")
         if export is None and send is None:
-            export = round(time.time(), 3)
+            export = int(time.time() * 1000) / 1000  # never later than the call
         if export is None or send is None:
             only = send if export is None else export
             return (None, only) if self._use_send_timestamp else (only, None)

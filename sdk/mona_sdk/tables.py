@@ -22,7 +22,7 @@ def messages_of(
     context_class: str,
     id_column: Optional[str],
     timestamp_column: Optional[str] = None,
-    columns: Optional[Iterable[str]] = None,
+    columns: Optional[Iterable[Any]] = None,
     action: Optional[str] = None,
 ) -> Iterator[MonaSingleMessage]:
     """A message for each row, without its missing cells. Raises ValueError for an unknown column, TypeError for
@@ -95,8 +95,8 @@ def _pandas_column(column: Any) -> list[Any]:
         return [cell if cell == cell else None for cell in column.tolist()]  # noqa: PLR0124
     values = column.tolist()
     if not column.hasnans:
-        return values  # type: ignore[no-any-return]
-    return [None if missing else cell for cell, missing in zip(values, column.isna().tolist())]
+        return _without_nan(values)
+    return _without_nan([None if missing else cell for cell, missing in zip(values, column.isna().tolist())])
 
 
 def _polars(table: Any) -> Iterator[Columns]:
@@ -127,6 +127,6 @@ def _arrow_column(column: Any) -> list[Any]:
 
 
 def _without_nan(values: list[Any]) -> list[Any]:
-    if values and any(isinstance(value, float) for value in values[:64]):
+    if isinstance(next((value for value in values if value is not None), None), float):
         return [None if value != value else value for value in values]  # noqa: PLR0124
     return values
