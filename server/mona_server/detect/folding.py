@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from mona_server.detect.gate import Inside
-from mona_server.detect.levels import Scene, round12
+from mona_server.detect.levels import Mask, Scene, round12
 from mona_server.detect.signal import Finding, Related, Relation, Signal, strength
 from mona_server.detect.source import AtomSums, Floats, GroupSums
 from mona_server.detect.verses.base import Statistic
@@ -96,11 +96,29 @@ def _repeats(
 
 def _stands_without(parent: Signal, atoms: AtomSums, columns: tuple[int, int], inside: Inside) -> bool:
     """Does the parent still pass its level when the contexts of the child are taken out?"""
-    verse = inside.verse
-    if verse.type.statistic is Statistic.DISTRIBUTION:
+    if inside.verse.type.statistic is Statistic.DISTRIBUTION:
         return False
     child, outer = columns
-    rest = atoms.member[:, outer] & ~atoms.member[:, child]
+    return _stands(parent, atoms, atoms.member[:, outer] & ~atoms.member[:, child], inside)
+
+
+def stand_without(signals: Sequence[Signal], known: Sequence[Segment], inside: Inside) -> list[bool]:
+    """Does each signal still pass its level when the contexts of the known segments are taken out?"""
+    if not signals or not known:
+        return [True] * len(signals)
+    atoms = inside.source.atoms([*(signal.segment for signal in signals), *known])
+    new = atoms.member[:, len(signals) :].any(axis=1)
+    return [
+        _stands(signal, atoms, atoms.member[:, column] & ~new, inside)
+        if (atoms.member[:, column] & new).any()
+        else True
+        for column, signal in enumerate(signals)
+    ]
+
+
+def _stands(parent: Signal, atoms: AtomSums, rest: Mask, inside: Inside) -> bool:
+    """Do these atoms alone pass the level, in the direction of the signal?"""
+    verse = inside.verse
     count, total, square = (part[:, rest].sum(axis=1)[:, None, :] for part in (atoms.count, atoms.total, atoms.square))
     size = atoms.size[rest].sum(axis=0)[None, :]
     groups = GroupSums((), np.zeros((1, 0), dtype=np.int32), size, count, total, square)

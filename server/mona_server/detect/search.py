@@ -20,6 +20,8 @@ from mona_server.detect.windows import Look, Plan, window_end
 from mona_server.segment import Segment
 
 MAX_CANDIDATES = 2_000_000
+NOTHING = "there is no data to judge in the windows"
+LOWERED = "the depth was lowered, because there were too many candidates"
 
 
 def search(
@@ -40,7 +42,7 @@ def search(
     at_ms = int(window_end(verse["cadence"], now).timestamp() * 1000)
     plan = verse.type.plan(verse, at_ms, data_start_ms, source_for)
     if plan is None or not len(plan.target):
-        return SearchResult(at_ms, (), (), Report(notes=("there is no data to judge in the windows",)))
+        return SearchResult(at_ms, (), (), Report(notes=(NOTHING,)))
     source = opened(plan, source_for)
     tally, count = Tally(), Count()
     places = list(baselines(verse, plan, source))
@@ -58,6 +60,9 @@ def search(
     findings = sorted((f for one in settled for f in one.findings), key=lambda finding: strength(finding.main))
     held_back = sorted((signal for one in settled for signal in one.held_back), key=strength)
     tested = [one.tests for one in settled if one.tests is not None]
+    notes = (LOWERED,) if tally.lowered else ()
+    if not sizes[0]:
+        notes = (NOTHING,)
     report = Report(
         candidates=tally.candidates,
         pruned=tally.pruned,
@@ -68,7 +73,7 @@ def search(
         expected_false=sum(one.expected_false or 0.0 for one in settled) if tested else None,
         target_size=sizes[0],
         benchmark_size=sizes[1],
-        notes=("the depth was lowered, because there were too many candidates",) if tally.lowered else (),
+        notes=notes,
     )
     return SearchResult(at_ms, tuple(findings), tuple(held_back), report)
 

@@ -191,8 +191,8 @@ class FrameGate:
         bad = [signal for signal in bad if signal not in limits]
         findings = [Finding(replace(s, chance=Chance(passed=True, method=HARD_LIMIT))) for s in limits]
         if inside.verse["fold_redundant"]:
-            findings += self._folded(verdict.findings, passed, good)
-            findings, bad = folding.adopt(findings, bad)
+            found, swollen = self._folded(verdict.findings, passed, good)
+            findings, bad = folding.adopt(findings + found, [*bad, *swollen])
         else:
             findings += [Finding(signal) for signal in good.values()]
         findings.sort(key=lambda finding: strength(finding.main))
@@ -203,8 +203,11 @@ class FrameGate:
         mains: Sequence[Judged],
         passed: Mapping[Key, Judged],
         good: Mapping[Key, Signal],
-    ) -> list[Finding]:
-        """The joint explanation's findings with what they explain; what it left alone is folded by levels."""
+    ) -> tuple[list[Finding], list[Signal]]:
+        """The joint explanation's findings with what they explain; what it left alone is folded by levels.
+
+        And the signals that only hold what is new: another verse tells of that.
+        """
         named = {(one.test, one.segment): one for one in mains}
         related: dict[Key, list[Signal]] = {key: [] for key in named}
         alone = []
@@ -221,7 +224,11 @@ class FrameGate:
         elif self.inside.verse.type.statistic in (Statistic.SIZE, Statistic.SUM):
             _drop_diluted(pairs, related, good)
         found = [folding.finding(good[key], rest) for key, rest in related.items()]
-        return found + list(folding.fold(alone, self.inside))
+        stands = folding.stand_without(alone, self.setting.known, self.inside)
+        chance = Chance(passed=False, method=FRAMES, reason="grew only by what is new, which is told once")
+        swollen = [replace(signal, chance=chance) for signal, stays in zip(alone, stands, strict=True) if not stays]
+        left = [signal for signal, stays in zip(alone, stands, strict=True) if stays]
+        return found + list(folding.fold(left, self.inside)), swollen
 
     def _drop_swollen(
         self,

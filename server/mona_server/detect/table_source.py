@@ -133,7 +133,9 @@ class TableSource:
         items = [_of_items(self._codes[axis], rows) for axis in axes]
         key, cells, origin = self._keys(axes, items, rows)
         sizes = np.bincount(key, minlength=cells)
-        kept = np.flatnonzero(sizes >= max(min_size, 1))
+        kept = (
+            np.flatnonzero(sizes >= max(min_size, 1)) if len(axes) else np.zeros(1, np.int64)
+        )  # everybody, even nobody
         place = np.full(cells, -1, np.int64)
         place[kept] = np.arange(len(kept))
         group = place[key]

@@ -23,24 +23,23 @@ def drafts_of(
     fields: Sequence[str],
     look: Look,
     markers: Sequence[Marker] = (),
+    *,
+    close: bool = True,
 ) -> list[Draft]:
-    """One draft per finding, in the order of the result. The strongest are looked at closely."""
-    close_by: dict[str, Draft] = {}
-    near = [f for f in result.findings[: explain.MOST_CLOSE] if verse.type.statistic is not Statistic.DISTRIBUTION]
-    by_baseline = sorted(near, key=lambda f: f.main.baseline.text)
-    for _, group in groupby(by_baseline, key=lambda f: f.main.baseline.text):
+    """One draft per finding, in the order of the result. The strongest are looked at closely, if ``close``."""
+    looked_at: dict[str, Draft] = {}
+    near = list(result.findings[: explain.MOST_CLOSE]) if close else []
+    if verse.type.statistic is Statistic.DISTRIBUTION:
+        near = []
+    near.sort(key=lambda finding: finding.main.baseline.text)
+    for _, group in groupby(near, key=lambda finding: finding.main.baseline.text):
         findings = list(group)
-        signals = [finding.main for finding in findings]
-        close = explain.look_closely(verse, plan, signals, fields, look)
+        seen = explain.look_closely(verse, plan, [finding.main for finding in findings], fields, look)
         for finding in findings:
             main = finding.main
-            found = explain.explain(main, close, fields, look, markers)
-            close_by[main.id] = _draft(
-                finding,
-                found,
-                evidence.record(main, close.plan, close.source, close.groups[main.segment.text], close.base),
-            )
-    return [close_by.get(f.main.id) or _draft(f, explain.Explanation(), None) for f in result.findings]
+            kept = evidence.record(main, seen.plan, seen.source, seen.groups[main.segment.text], seen.base)
+            looked_at[main.id] = _draft(finding, explain.explain(main, seen, fields, look, markers), kept)
+    return [looked_at.get(f.main.id) or _draft(f, explain.Explanation(), None) for f in result.findings]
 
 
 def _draft(finding: Finding, found: explain.Explanation, kept: dict[str, object] | None) -> Draft:

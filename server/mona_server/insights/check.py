@@ -1,0 +1,285 @@
+"""``mona_server.check``: the search on a table, without a server or a data directory.
+
+    import mona_server
+    result = mona_server.check(frame, config, now="2021-04-29")
+    result                      # in a notebook: a page with charts
+    result.table                # a list of rows, one per insight
+    result.save_html("found.html")
+
+The same insights that the server would report for these contexts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from mona_server.config import ContextClass, parse
+from mona_server.config.timestamps import parse_timestamp
+from mona_server.detect import search
+from mona_server.detect.parameters import period_ms
+from mona_server.detect.search import NOTHING
+from mona_server.detect.signal import Report
+from mona_server.detect.verses.base import Verse
+from mona_server.detect.windows import window_end
+from mona_server.errors import BadRequest, NotFound
+from mona_server.insights import alerts, check_report
+from mona_server.insights.columns import TableData
+from mona_server.insights.evidence import series
+from mona_server.insights.forming import drafts_of
+from mona_server.insights.lifecycle import Draft, identity
+from mona_server.insights.repository import body_of, to_json
+from mona_server.insights.titles import title
+from mona_server.segment import Segment
+
+Json = dict[str, Any]
+Moment = datetime | date | str | float
+PROGRESS_ROWS = 20_000
+"""Above it a bar shows how far row-by-row functions are, in a terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedVerse:
+    """What one verse looked at for one window end."""
+
+    verse: Verse
+    at_s: int
+    report: Report
+    note: str = ""
+
+    def to_json(self) -> Json:
+        report = self.report
+        return {
+            "verse_name": self.verse.name,
+            "stanza_name": self.verse.stanza,
+            "timestamp": self.at_s,
+            "candidates": report.candidates,
+            "pruned": report.pruned,
+            "tests": report.tests,
+            "passed_level": report.passed_level,
+            "passed_chance": report.passed_chance,
+            "max_depth_used": report.max_depth_used,
+            "expected_false": report.expected_false,
+            "notes": list(dict.fromkeys([*([self.note] if self.note else []), *report.notes])),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The insights of a table, strongest first, and what was looked at to find them."""
+
+    context_class: str
+    insights: tuple[Json, ...]
+    held_back: tuple[Json, ...] = field(repr=False)
+    """Signals that pass their level but could be chance: ``title`` and ``main_signal`` each."""
+    verses: tuple[CheckedVerse, ...] = field(repr=False)
+    charts: Mapping[str, Sequence[Json]] = field(repr=False, default_factory=dict)
+    """Insight id → frames with value, size, baseline value and size."""
+
+    def __len__(self) -> int:
+        return len(self.insights)
+
+    def __iter__(self) -> Iterator[Json]:
+        return iter(self.insights)
+
+    def __bool__(self) -> bool:
+        """Was anything found?"""
+        return bool(self.insights)
+
+    @property
+    def table(self) -> list[Json]:
+        """One flat row per insight, ready for ``pandas.DataFrame`` or ``polars.DataFrame``."""
+        return [check_report.row(insight) for insight in self.insights]
+
+    def to_json(self) -> Json:
+        """Everything, as ``mona check --json`` prints it."""
+        return {
+            "context_class": self.context_class,
+            "insights": list(self.insights),
+            "held_back": list(self.held_back),
+            "runs": [one.to_json() for one in self.verses],
+        }
+
+    def text(self) -> str:
+        """For a terminal or a log."""
+        return check_report.text(self)
+
+    def to_junit(self) -> str:
+        """JUnit XML: one case per verse, which fails when it found something."""
+        return check_report.junit(self)
+
+    def to_sarif(self) -> Json:
+        """SARIF 2.1.0: one result per insight."""
+        return check_report.sarif(self)
+
+    def to_html(self) -> str:
+        """A page of its own that loads nothing."""
+        return check_report.html(self)
+
+    def save_html(self, path: str | Path) -> Path:
+        """Write :meth:`to_html` to a file."""
+        path = Path(path)
+        path.write_text(self.to_html(), encoding="utf-8")
+        return path
+
+    def _repr_html_(self) -> str:
+        return check_report.html(self, whole_page=False)
+
+
+def check(
+    table: Any,
+    config: Any,
+    *,
+    now: Moment | Sequence[Moment] | None = None,
+    context_class: str | None = None,
+    time: str | None = None,
+    verses: Sequence[str] | None = None,
+    progress: bool = True,
+    explain: bool = True,
+) -> CheckResult:
+    """Search a table for anomalies. Rows are contexts.
+
+    ``table``: a pandas or polars frame, an Arrow table, a DuckDB relation, a list of dicts, or the path of a CSV,
+    Parquet or JSON file. ``config``: the configuration as an object, JSON text or a path. ``now``: judge the windows that
+    end at or before it (several moments: each); without it, the windows that hold the last row. ``context_class``: which
+    class of the configuration, where it has several. ``time``: the column with the time of the rows. ``verses``: only
+    these, by name. ``progress``: show a bar in a terminal. ``explain``: look for explanations, too.
+
+    Raises :class:`BadRequest` for a table, configuration or time that cannot be read, :class:`NotFound` for an unknown class.
+    """
+    scope = _class(config, context_class)
+    chosen = _verses(scope, verses)
+    with check_report.progress_bar(progress) as tell:
+        data = TableData.of(table, scope, time, tell)
+    moments: list[datetime | None] = [None] if now is None else [_moment(one) for one in _several(now)]
+    insights: dict[str, tuple[Draft, int]] = {}
+    held_back: list[Json] = []
+    checked: list[CheckedVerse] = []
+    for moment in moments:
+        new: list[Segment] = []
+        for verse in chosen:
+            start_ms = data.start_ms(verse["timestamp_field_name"])
+            at = _at(verse, moment, data)
+            at_s = int(at.timestamp())
+            plan = None if start_ms is None else verse.type.plan(verse, at_s * 1000, start_ms, data.look)
+            if start_ms is None or plan is None or not len(plan.target):
+                checked.append(CheckedVerse(verse, at_s, Report(), NOTHING))
+                continue
+            short = alerts.shortage(verse, plan, start_ms, partial(data.contexts, plan.questions[-1]))
+            if short is not None:
+                checked.append(CheckedVerse(verse, at_s, Report(), short.text))
+                continue
+            result = search(verse, data.look, at, data_start_ms=start_ms, known=new)
+            if verse.type.family == "New":
+                new += [signal.segment for signal in result.signals]
+            fields = data.related_fields(verse["find_related_anomalies_for"], verse["avoid_related_anomalies_for"])
+            for draft in drafts_of(verse, result, plan, fields if explain else (), data.look, close=explain):
+                insights.setdefault(f"{draft.identity}{at_s}", (draft, at_s))
+            held_back += [{"title": title(s.to_json()), "main_signal": s.to_json()} for s in result.held_back]
+            checked.append(CheckedVerse(verse, at_s, result.report, NOTHING if NOTHING in result.report.notes else ""))
+    written = [(_insight(draft, at_s), draft) for draft, at_s in insights.values()]
+    written.sort(key=lambda pair: (-pair[0]["score"], pair[0]["insight_id"]))
+    charts = {one["insight_id"]: series(d.main.verse, d.evidence) for one, d in written if d.evidence is not None}
+    return CheckResult(scope.name, tuple(one for one, _ in written), tuple(held_back), tuple(checked), charts)
+
+
+def _class(config: Any, name: str | None) -> ContextClass:
+    """The class to check. A config may be that of one class, of several, or the whole file with the user id."""
+    if isinstance(config, Path) or (isinstance(config, str) and not config.lstrip().startswith("{")):
+        path = Path(config)
+        if not path.is_file():
+            raise BadRequest(f"there is no configuration {path}")
+        config = path.read_text(encoding="utf-8")
+    given: Any = config
+    if isinstance(config, str):
+        try:
+            given = json.loads(config)
+        except ValueError:
+            parse(config).or_raise()
+    if isinstance(given, Mapping) and "fields" in given and "fields" not in (given["fields"] or {}):
+        given = config = {name or "table": given}
+    if isinstance(given, Mapping) and len(given) == 1:
+        (inner,) = given.values()
+        if isinstance(inner, Mapping) and inner and "fields" not in inner:
+            config = inner
+    classes = parse(config).or_raise().classes
+    if name is None:
+        if len(classes) != 1:
+            raise BadRequest(
+                f"the configuration has {len(classes)} classes", hint=f"name one of {', '.join(classes) or 'none'}"
+            )
+        return next(iter(classes.values()))
+    if name not in classes:
+        raise NotFound(f"Unknown context class: {name}", hint=f"the configuration has {', '.join(classes)}")
+    return classes[name]
+
+
+def _verses(scope: ContextClass, names: Sequence[str] | None) -> list[Verse]:
+    """The verses to run, those for new segments first, because others ask what is new."""
+    chosen = list(scope.verses)
+    if names is not None:
+        missing = [name for name in names if scope.verse(name) is None]
+        if missing:
+            raise NotFound(f"class {scope.name} has no verse {missing[0]}")
+        chosen = [verse for verse in (scope.verse(name) for name in names) if verse is not None]
+    return sorted(chosen, key=lambda verse: verse.type.family != "New")
+
+
+def _several(now: Any) -> list[Any]:
+    return list(now) if isinstance(now, list | tuple) else [now]
+
+
+def _moment(given: Moment) -> datetime:
+    """A moment as people write it: aware or UTC datetimes, dates, ISO texts, Unix seconds or milliseconds."""
+    if isinstance(given, datetime):
+        return given if given.tzinfo else given.replace(tzinfo=UTC)
+    ms = parse_timestamp(given.isoformat() if isinstance(given, date) else given)
+    if ms is None:
+        raise BadRequest(f"{given!r} is no time", hint="for example 2021-04-29, 2021-04-29T12:00Z or 1619654400")
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def _at(verse: Verse, moment: datetime | None, data: TableData) -> datetime:
+    if moment is not None:
+        return window_end(verse["cadence"], moment)
+    last = datetime.fromtimestamp(int(data.time_ms.max()) / 1000, UTC)
+    end = window_end(verse["cadence"], last)
+    step = period_ms(verse["cadence"]) / 1000
+    return window_end(verse["cadence"], datetime.fromtimestamp(end.timestamp() + step, UTC))
+
+
+def _insight(draft: Draft, at_s: int) -> Json:
+    """The insight object, as the server would make it in its first run; the id follows from what was found."""
+    main = draft.main
+    key = hashlib.sha256(f"{identity(main)}{at_s}".encode()).hexdigest()[:20]
+    nothing = dict.fromkeys(
+        ("feedback", "feedback_note", "assignee", "snoozed_until_s", "resolved_s", "resolved_reason", "previous_id")
+    )
+    row = SimpleNamespace(
+        id=f"ins_{key}",
+        context_class=main.verse.context_class,
+        stanza=main.verse.stanza,
+        verse_name=main.verse.name,
+        score=main.score,
+        state="new",
+        archived=False,
+        urgency=draft.urgency,
+        first_s=at_s,
+        last_s=at_s,
+        occurrences=1,
+        reopened=0,
+        config_id=None,
+        as_of=None,
+        run_id=None,
+        time_axis=main.verse["timestamp_field_name"],
+        body=body_of(draft, ""),
+        **nothing,
+    )
+    return to_json(row)

@@ -1,0 +1,384 @@
+"""Tables of any kind as the columns of a context class: what ``mona check`` and notebooks search in.
+
+Rows are contexts. Fields that are plain copies of a column are taken as columns; other functions run row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mona_server.config.casts import CASTS
+from mona_server.config.fields import FieldBuilder
+from mona_server.config.functions.declare import Problem
+from mona_server.config.model import ContextClass, Field
+from mona_server.config.segmentations import Segmentation, freeze
+from mona_server.config.timestamps import parse_timestamp
+from mona_server.detect.source import SourceQuestion, SumsSource
+from mona_server.detect.table_source import Coded, Column, Elements, TableSource, coded
+from mona_server.errors import BadRequest
+from mona_server.segment import Condition, Equals, OneOf, Scalar
+
+Array = NDArray[Any]
+Raw = dict[str, Array]
+"""Column name → values: numbers (NaN: none), datetime64 (NaT: none), booleans, or objects with None."""
+Progress = Callable[[float], None]
+"""Told how much of the work is done, 0 to 1."""
+
+TIME_NAMES = ("exportTimestamp", "MONA_TIMESTAMP", "timestamp", "time", "ts", "datetime", "date")
+READERS = {
+    ".csv": "read_csv",
+    ".tsv": "read_csv",
+    ".parquet": "read_parquet",
+    ".json": "read_json",
+    ".jsonl": "read_json",
+    ".ndjson": "read_json",
+}
+
+
+def raw_columns(table: Any) -> Raw:
+    """The columns of a pandas or polars frame, an Arrow table, a DuckDB relation, a file, or a list of dicts.
+
+    Raises BadRequest for anything else, and for a file that cannot be read.
+    """
+    if isinstance(table, str | Path):
+        return _file(Path(table))
+    if isinstance(table, Mapping):
+        return {str(name): _array(values) for name, values in table.items()}
+    if isinstance(table, list | tuple):
+        return _dicts(table)
+    module = type(table).__module__.partition(".")[0]
+    if module == "pandas":
+        return {str(name): _array(table[name].to_numpy(), missing=table[name].isna().to_numpy()) for name in table}
+    if module == "polars":
+        frame = table.collect() if hasattr(table, "collect") else table
+        return {one.name: _array(one.to_numpy(), missing=one.is_null().to_numpy()) for one in frame.get_columns()}
+    if hasattr(table, "fetchnumpy"):
+        return {str(name): _array(values) for name, values in table.fetchnumpy().items()}
+    if hasattr(table, "__arrow_c_stream__"):
+        import duckdb
+
+        with duckdb.connect() as connection:
+            return raw_columns(connection.from_arrow(table))
+    raise BadRequest(
+        f"{type(table).__name__} is no table that can be checked",
+        hint="give a pandas or polars frame, an Arrow table, a DuckDB relation, a path or a list of dicts",
+    )
+
+
+def time_ms(raw: Raw, name: str | None) -> tuple[str, NDArray[np.int64], NDArray[np.bool_]]:
+    """The time column: its name, Unix milliseconds, and which rows have a time.
+
+    Without a name the first of the usual ones that the table has. Raises BadRequest where there is none.
+    """
+    chosen = name or next((usual for usual in TIME_NAMES if usual in raw), None)
+    if chosen is None or chosen not in raw:
+        problem = f"the table has no column {name}" if name else "no column looks like the time of the rows"
+        raise BadRequest(problem, hint=f"name one of {', '.join(raw)}")
+    times = _times(raw[chosen])
+    known = ~np.isnan(times)
+    if not known.any():
+        raise BadRequest(
+            f"column {chosen} holds no time", hint="Unix seconds or milliseconds, ISO 8601 texts, or datetimes"
+        )
+    return chosen, np.where(known, np.nan_to_num(times), 0).astype(np.int64), known
+
+
+@dataclass(frozen=True, slots=True)
+class TableData:
+    """A table in memory as a context class sees it; the counterpart of ``insights.data.ClassData``."""
+
+    context_class: ContextClass
+    columns: Mapping[str, Column]
+    time_ms: NDArray[np.int64]
+    segmentations: Mapping[tuple[str, str | None], tuple[Condition, ...]]
+
+    @classmethod
+    def of(
+        cls, table: Any, context_class: ContextClass, time: str | None = None, progress: Progress | None = None
+    ) -> TableData:
+        """Build the fields of a table. Raises BadRequest."""
+        raw = raw_columns(table)
+        if not raw or not len(next(iter(raw.values()))):
+            raise BadRequest("the table has no rows")
+        _, times, known = time_ms(raw, time)
+        if not known.all():
+            raw = {name: values[known] for name, values in raw.items()}
+            times = times[known]
+        columns = build(raw, times, context_class, progress)
+        used = {
+            (axis.field, axis.segmentation)
+            for verse in context_class.verses
+            for parameter in ("segment_by", "segment_baseline_by", "always_segment_baseline_by")
+            for axis in verse.get(parameter, ())
+        }
+        segmentations = {key: _conditions(context_class, columns, *key) for key in used}
+        return cls(
+            context_class, columns, times, {key: found for key, found in segmentations.items() if found is not None}
+        )
+
+    def look(self, question: SourceQuestion) -> SumsSource:
+        """Sums for a question, on any time axis."""
+        name = question.timestamp_field
+        if name == "MONA_TIMESTAMP":
+            return TableSource(self.columns, self.time_ms, question, self.segmentations)
+        times = self._axis(name)
+        known = ~np.isnan(times)
+        columns = {key: _rows(column, known) for key, column in self.columns.items()}
+        return TableSource(columns, times[known].astype(np.int64), question, self.segmentations)
+
+    def start_ms(self, axis: str = "MONA_TIMESTAMP") -> int | None:
+        """The first time on an axis; None where there is none."""
+        times = self.time_ms if axis == "MONA_TIMESTAMP" else self._axis(axis)
+        known = times[~np.isnan(times)]
+        return int(known.min()) if len(known) else None
+
+    def contexts(self, question: SourceQuestion, edges_ms: tuple[int, ...]) -> NDArray[np.float64]:
+        """(K,): contexts of a question's population between other edges."""
+        bare = replace(question, axes=(), metrics=(), edges_ms=edges_ms, frame_filters=())
+        return np.asarray(self.look(bare).sums(()).size[0], dtype=np.float64)
+
+    def related_fields(self, chosen: tuple[str, ...], avoided: tuple[str, ...]) -> tuple[str, ...]:
+        """Fields that may explain something: the chosen ones, or all numeric and boolean ones."""
+        numeric = [name for name, one in self.context_class.saved_fields.items() if one.numeric_like]
+        wanted = [name for name in chosen if name in numeric] or numeric
+        return tuple(name for name in wanted if name not in avoided and name in self.columns)
+
+    def _axis(self, name: str) -> NDArray[np.float64]:
+        column = self.columns.get(name)
+        if not isinstance(column, np.ndarray):
+            raise BadRequest(f"{name} is no time axis", hint="name a field of type timestamp")
+        return column
+
+
+def build(
+    raw: Raw, times: NDArray[np.int64], context_class: ContextClass, progress: Progress | None = None
+) -> dict[str, Column]:
+    """The saved fields of a class as columns."""
+    plain = {name: _plain_source(field, raw, context_class) for name, field in context_class.saved_fields.items()}
+    columns: dict[str, Column] = {
+        name: _cast(raw[source], str(context_class.fields[name].type)) for name, source in plain.items() if source
+    }
+    computed = [name for name, source in plain.items() if source is None]
+    if computed:
+        columns |= _row_by_row(raw, times, context_class, computed, progress)
+    columns["MONA_TIMESTAMP"] = times.astype(np.float64)
+    return columns
+
+
+def _plain_source(field: Field, raw: Raw, context_class: ContextClass) -> str | None:
+    """The column that the field copies; None where it has to be computed."""
+    if field.function != "identity" or field.args or len(field.sources) > 1:
+        return None
+    source = field.sources[0] if field.sources else None
+    if source is not None and (len(source.names) != 1 or source.default is not None):
+        return None
+    name = field.name if source is None else source.names[0]
+    earlier = list(context_class.fields)[: list(context_class.fields).index(field.name)]
+    fits = field.type in ("numeric", "string", "boolean", "timestamp")
+    return name if fits and name in raw and name not in earlier else None
+
+
+def _row_by_row(
+    raw: Raw, times: NDArray[np.int64], context_class: ContextClass, names: Sequence[str], progress: Progress | None
+) -> dict[str, Column]:
+    builder = FieldBuilder(context_class)
+    built: dict[str, list[Any]] = {name: [] for name in names}
+    plain = {name: _python(values) for name, values in raw.items()}
+    length = len(times)
+    for i in range(length):
+        row = {name: values[i] for name, values in plain.items() if values[i] is not None}
+        fields, _ = builder.build(row, int(times[i]))
+        for name in names:
+            built[name].append(fields.get(name))
+        if progress is not None and i % 5_000 == 0:
+            progress(i / length)
+    return {name: _column(values, str(context_class.fields[name].type)) for name, values in built.items()}
+
+
+def _cast(values: Array, type_: str) -> Column:
+    """A raw column as a field of a type; what does not fit has no value."""
+    if type_ == "timestamp":
+        return _times(values)
+    if type_ == "numeric" and values.dtype.kind in "iufb":
+        numbers = values.astype(np.float64)
+        numbers[~np.isfinite(numbers)] = np.nan
+        return numbers
+    if type_ == "boolean" and values.dtype.kind == "b":
+        return Coded(values.astype(np.int32), (False, True))
+    known: dict[Any, Any] = {}
+    cast = CASTS[type_]
+    found = []
+    for value in _python(values):
+        try:
+            key = (value.__class__, value)
+            if key not in known:
+                known[key] = _fitting(cast, value)
+            found.append(known[key])
+        except TypeError:  # lists and objects cannot be keys
+            found.append(_fitting(cast, value))
+    return _column(found, type_)
+
+
+def _fitting(cast: Callable[[Any], Any], value: Any) -> Any:
+    try:
+        return cast(value)
+    except Problem:
+        return None
+
+
+def _column(values: list[Any], type_: str) -> Column:
+    """Built values as a column of the search."""
+    if type_ in ("numeric", "timestamp"):
+        return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
+    if not any(isinstance(value, list) for value in values):
+        return coded(values)
+    rows = [i for i, value in enumerate(values) for _ in _elements(value)]
+    flat = coded([one for value in values for one in _elements(value)])
+    return Elements(np.array(rows, dtype=np.int64), flat.codes, flat.values, len(values))
+
+
+def _elements(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _conditions(
+    context_class: ContextClass, columns: Mapping[str, Column], name: str, segmentation: str | None
+) -> tuple[Condition, ...] | None:
+    """The segments of a field; None: each value on its own. Raises BadRequest for what cannot be segmented."""
+    field, column = context_class.saved_fields.get(name), columns.get(name)
+    chosen = None if field is None else field.segmentation(segmentation)
+    if field is None or column is None or (chosen is None and segmentation is not None):
+        raise BadRequest(
+            f"{name} has no segmentation {segmentation!r}" if segmentation else f"there is no field {name}"
+        )
+    if chosen is None:
+        return None
+    if isinstance(column, Coded | Elements):
+        return _value_conditions(chosen, column)
+    present = column[~np.isnan(column)]
+    if not chosen.frozen:
+        chosen = chosen.with_frozen(freeze(chosen, present))
+    if not len(present):
+        return (Equals(None),)
+    if chosen.numeric:
+        return (*chosen.buckets(float(present.min()), float(present.max())).conditions, Equals(None))
+    values = np.unique(present)
+    inside = chosen.in_range
+    kept = [
+        float(v)
+        for v in values
+        if inside is None
+        or ((inside.min_value is None or v >= inside.min_value) and (inside.max_value is None or v < inside.max_value))
+    ]
+    return (*(Equals(int(v) if v.is_integer() else v) for v in kept), Equals(None))
+
+
+def _value_conditions(chosen: Segmentation, column: Coded | Elements) -> tuple[Condition, ...]:
+    counts = np.bincount(column.codes[column.codes >= 0], minlength=len(column.values))
+    largest = np.argsort(-counts, kind="stable")[: chosen.max_values]
+    groups: dict[Scalar, list[Scalar]] = {}
+    for code in sorted(int(one) for one in largest):
+        if counts[code]:
+            value = column.values[code]
+            groups.setdefault(chosen.label(value), []).append(value)
+    named = [Equals(group[0]) if len(group) == 1 else OneOf(tuple(group)) for group in groups.values()]
+    return (*named, Equals(None))
+
+
+def _rows(column: Column, kept: NDArray[np.bool_]) -> Column:
+    if isinstance(column, Coded):
+        return Coded(column.codes[kept], column.values)
+    if isinstance(column, Elements):
+        place = np.cumsum(kept) - 1
+        inside = kept[column.rows]
+        return Elements(place[column.rows[inside]], column.codes[inside], column.values, int(kept.sum()))
+    return column[kept]
+
+
+def _times(values: Array) -> NDArray[np.float64]:
+    """Unix ms as floats, NaN where there is no time."""
+    if values.dtype.kind == "M":
+        times = values.astype("datetime64[ms]").astype(np.int64).astype(np.float64)
+        times[np.isnat(values)] = np.nan
+        return times
+    parsed = [parse_timestamp(_moment(value)) for value in _python(values)]
+    return np.array([np.nan if one is None else float(one) for one in parsed], dtype=np.float64)
+
+
+def _moment(value: Any) -> Any:
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def _python(values: Array) -> list[Any]:
+    """Plain Python values, None where there is none."""
+    if values.dtype.kind == "f":
+        return [None if value != value else value for value in values.tolist()]  # noqa: PLR0124
+    if values.dtype.kind == "M":
+        texts = np.datetime_as_string(values.astype("datetime64[ms]"))
+        return [None if text == "NaT" else f"{text}Z" for text in texts.tolist()]
+    return [_plain(value) for value in values.tolist()]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [_plain(one) for one in value.tolist()]
+    if isinstance(value, float) and value != value:  # noqa: PLR0124
+        return None
+    return value
+
+
+def _array(values: Any, missing: NDArray[np.bool_] | None = None) -> Array:
+    """Values of one column, masked and missing ones as NaN, NaT or None."""
+    if isinstance(values, np.ma.MaskedArray):
+        missing = np.ma.getmaskarray(values)
+        values = values.data
+    array = np.asarray(values)
+    if array.dtype.kind in "US":
+        array = array.astype(object)
+    if missing is None or not missing.any():
+        return array
+    if array.dtype.kind == "M":
+        return np.where(missing, np.datetime64("NaT"), array)
+    if array.dtype.kind in "iu":
+        array = array.astype(np.float64)
+    if array.dtype.kind == "f":
+        return np.where(missing, np.nan, array)
+    array = array.astype(object)
+    array[missing] = None
+    return array
+
+
+def _dicts(rows: Sequence[Any]) -> Raw:
+    if not all(isinstance(row, Mapping) for row in rows):
+        raise BadRequest("a list that is checked must hold one object per row")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {}
+    for name in names:
+        values = np.empty(len(rows), dtype=object)
+        values[:] = [row.get(name) for row in rows]
+        columns[str(name)] = values
+    return columns
+
+
+def _file(path: Path) -> Raw:
+    import duckdb
+
+    ending = next((s for s in reversed([suffix.lower() for suffix in path.suffixes]) if s in READERS), None)
+    if not path.exists():
+        raise BadRequest(f"there is no file {path}")
+    if ending is None:
+        raise BadRequest(f"{path.name} is no file that can be checked", hint=f"known are {', '.join(READERS)}")
+    compressed = path.suffix.lower() in (".gz", ".gzip")
+    options = ", compression = 'gzip'" if compressed and ending != ".parquet" else ""
+    try:
+        with duckdb.connect() as connection:
+            text = str(path).replace("'", "''")
+            return raw_columns(connection.sql(f"SELECT * FROM {READERS[ending]}('{text}'{options})"))
+    except duckdb.Error as error:
+        raise BadRequest(f"{path.name} cannot be read: {str(error).partition(chr(10))[0]}") from None
