@@ -134,6 +134,23 @@ def short_day(seconds: float | None, now_s: float) -> str:
     return f"{then:%a %-d %b}" if then.year == now.year else f"{then:%-d %b %Y}"
 
 
+def span(from_s: float, to_s: float) -> str:
+    """A half-open stretch of time, UTC: in whole days where it is one.
+
+    >>> span(1619568000, 1619654400), span(1619049600, 1619654400), span(0, 3600)
+    ('28 Apr 2021', '22 Apr to 28 Apr 2021', '1970-01-01 00:00 to 1970-01-01 01:00')
+    """
+    begin, end = (datetime.fromtimestamp(at, UTC) for at in (from_s, to_s))
+    if from_s % 86_400 or to_s % 86_400:
+        return f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
+    last = datetime.fromtimestamp(to_s - 86_400, UTC)
+    if last <= begin:
+        return f"{begin:%-d %b %Y}"
+    return (
+        f"{begin:%-d %b} to {last:%-d %b %Y}" if begin.year == last.year else f"{begin:%-d %b %Y} to {last:%-d %b %Y}"
+    )
+
+
 def plural(n: float, noun: str, many: str = "") -> str:
     """
     >>> plural(1, "insight"), plural(1200, "insight")

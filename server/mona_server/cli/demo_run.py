@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import signal
 import socket
 import tempfile
 import threading
@@ -71,9 +72,10 @@ class Told:
 
 def run(*, data: Path | None, port: int | None, leave: bool, as_json: bool) -> None:
     """The whole demo. ``leave``: end when the insights are there; ``as_json``: one object on standard output."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server and the directory go with it
     console = Console(stderr=True, highlight=False)
-    with _data_dir(data) as data_dir:
-        settings = settings_module.load(data_dir, server={"host": "127.0.0.1", "port": port or _free_port()})
+    with data_directory(data) as data_dir:
+        settings = settings_module.load(data_dir, server={"host": "127.0.0.1", "port": port or free_port()})
         told = Told(up.address(settings), str(data_dir))
         began = time.monotonic()
         with _server(settings, told, console):
@@ -91,7 +93,7 @@ def run(*, data: Path | None, port: int | None, leave: bool, as_json: bool) -> N
 
 
 @contextlib.contextmanager
-def _data_dir(given: Path | None) -> Iterator[Path]:
+def data_directory(given: Path | None) -> Iterator[Path]:
     """An empty directory with the demo's settings; a temporary one goes at the end."""
     if given is None:
         made = Path(tempfile.mkdtemp(prefix="mona-demo-"))
@@ -108,7 +110,7 @@ def _data_dir(given: Path | None) -> Iterator[Path]:
     yield given
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """8420 if nobody listens there, else one that is free."""
     try:
         up.check_port("127.0.0.1", PORT)

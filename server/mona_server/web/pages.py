@@ -202,6 +202,7 @@ def environment() -> Environment:
         "age": words.age,
         "change": words.change,
         "short_day": words.short_day,
+        "span": words.span,
     }
     return made
 
