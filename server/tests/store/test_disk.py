@@ -93,6 +93,23 @@ def test_full_disk_in_the_middle_of_a_fold(lab: Lab) -> None:
     assert len(lab.facts()) == 500
 
 
+def test_read_only_disk(small_disk: Path) -> None:
+    """A start is refused with the name of what cannot be written; with a writable disk all is there."""
+    lab = Lab(small_disk / "data")
+    lab.send(list(numbered(10)))
+    lab.fold()
+    lab.close()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(MonaError, match=r"\.db"):
+        Store.open(small_disk / "data")
+    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    lab.open()
+    lab.send([{"contextId": "after", "message": {}}])
+    lab.fold()
+    assert len(lab.facts()) == 11
+    lab.close()
+
+
 @pytest.mark.parametrize(
     ("text", "size"), [("1000", 1000), ("50GB", 50 * 10**9), ("1.5 MiB", 3 * 2**19), ("10kb", 10_000)]
 )
