@@ -403,7 +403,7 @@ class Worker:
         outcome = self._endpoint.deliver(work.batch, Patience(0, None, self._sleep), self._owner.stats)
         if outcome.unavailable or outcome.not_authenticated:
             self._drain_failures += 1
-            pause = min(30.0, 0.2 * 2.0 ** min(self._drain_failures, 10))
+            pause = min(30.0, 0.1 * 2.0 ** min(self._drain_failures, 10))
         else:
             self._drain_failures, pause = 0, self._spool.pause_s
             self._spool.remove_first()

@@ -266,7 +266,7 @@ def test_kill_9_of_client_and_server_loses_and_doubles_nothing(tmp_path: Path, m
         user_id="U",
         spool_dir=str(tmp_path),
     )
-    wait_until(lambda: not list(tmp_path.glob("*.spool")), 60)
+    wait_until(lambda: not list(tmp_path.glob("*.spool")), 60 + messages / 200)
     last.close()
     server.close()
     assert kills > 3
