@@ -7,8 +7,8 @@ left a row with sign -1 (its old values) and one with sign +1, and all sums weig
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from mona_server.errors import BadRequest
@@ -179,6 +179,16 @@ class Facts:
         if not parts:
             parts.append(self._part("(SELECT 1) AS nothing", set(), time, wanted, 1, 0, revision=revision))
         return "(" + " UNION ALL ".join(parts) + ")"
+
+    def parts(self, max_rows: int) -> Iterator[Facts]:
+        """The same rows in the same order, in parts of whole files with about ``max_rows`` rows; at least one part."""
+        chosen: list[File] = []
+        for file in self.files:
+            if chosen and sum(f.rows for f in chosen) + file.rows > max_rows:
+                yield replace(self, files=tuple(chosen), pending={})
+                chosen = []
+            chosen.append(file)
+        yield replace(self, files=tuple(chosen))
 
     @property
     def tables(self) -> Tables:

@@ -20,6 +20,8 @@ from mona_server.segment import Equals, Segment
 Indexes = NDArray[np.int64]
 Codes = NDArray[np.signedinteger[Any]]
 """Small integers, in the smallest type that serves: the search is bound by memory traffic."""
+PART_ROWS = 1_000_000
+"""The engine hands over about so many rows at a time, so that its copy of them stays small."""
 KEPT_BYTES = 400 * 2**20
 """The columns of the product are kept between calls up to this size, else made anew for each frame and call."""
 
@@ -106,8 +108,7 @@ def load_rows(facts: Facts, question: SourceQuestion, segmentation_of: Segmentat
     bind = Binder()
 
     def rows_sql(fields: Sequence[str]) -> str:
-        relation, where = filtered(facts, question, fields, bind)
-        return f"(SELECT * FROM {relation} WHERE {where})"
+        return _rows_sql(facts, question, fields, bind)
 
     count, least_sign = facts.rows(f"SELECT count(*), min(MONA_SIGN) FROM {rows_sql([])}", bind.values)[0]
     _check_memory(facts, question, count)
@@ -125,26 +126,36 @@ def load_rows(facts: Facts, question: SourceQuestion, segmentation_of: Segmentat
     for m, metric in enumerate(question.metrics):
         items.append(f"{_metric_sql(facts, metric, bind)} AS m{m}")
     fields = [plan.axis.field for plan in plans] + list(question.metrics)
-    found = facts.arrays(f"SELECT {', '.join(items)} FROM {rows_sql(fields)}", bind.values)
+    window = replace(
+        facts, files=facts.files_between(question.timestamp_field, question.edges_ms[0], question.edges_ms[-1])
+    )
+    parts = [
+        part.arrays(f"SELECT {', '.join(items)} FROM {_rows_sql(part, question, fields, bind)}", bind.values)
+        for part in window.parts(PART_ROWS)
+    ]
 
-    frame = found.pop("k")
+    def column(name: str) -> NDArray[Any]:
+        """One column of all parts; they let go of it, so that nothing is held twice for long."""
+        return np.concatenate([part.pop(name) for part in parts]) if len(parts) > 1 else parts[0].pop(name)
+
+    frame = column("k")
     order = None if np.all(frame[1:] >= frame[:-1]) else np.argsort(frame, kind="stable")
     ordered = frame if order is None else frame[order]
     starts = np.searchsorted(ordered, np.arange(len(question.edges_ms))).astype(np.int64)
 
-    def take(column: NDArray[Any]) -> NDArray[Any]:
-        return column if order is None else column[order]
+    def take(values: NDArray[Any]) -> NDArray[Any]:
+        return values if order is None else values[order]
 
-    sign = take(found.pop("sign")).astype(np.float64) if signed else None
+    sign = take(column("sign")).astype(np.float64) if signed else None
     codes: list[Codes | Elements] = []
     for i, plan in enumerate(plans):
         if listed[i]:
             codes.append(_elements(facts, plan, rows_sql([plan.axis.field]), bind, order))
         else:
-            codes.append(take(found.pop(f"a{i}")))
+            codes.append(take(column(f"a{i}")))
     deviations, present, offsets = [], [], []
     for m in range(len(question.metrics)):
-        values = np.array(take(found.pop(f"m{m}")), np.float64)
+        values = np.array(take(column(f"m{m}")), np.float64)
         missing = np.isnan(values)
         there = ~missing if missing.any() else None
         if there is not None:
@@ -169,6 +180,11 @@ def load_rows(facts: Facts, question: SourceQuestion, segmentation_of: Segmentat
     )
 
 
+def _rows_sql(facts: Facts, question: SourceQuestion, fields: Iterable[str], bind: Binder) -> str:
+    relation, where = filtered(facts, question, fields, bind)
+    return f"(SELECT * FROM {relation} WHERE {where})"
+
+
 def _metric_sql(facts: Facts, metric: str, bind: Binder) -> str:
     """The number of a metric, NaN where it has none; of other types only the presence counts, as 0."""
     column = facts.column(metric)
@@ -187,8 +203,8 @@ def _weight(there: NDArray[np.bool_] | None, sign: Floats | None, rows: int) -> 
 
 def _check_memory(facts: Facts, question: SourceQuestion, rows: int) -> None:
     """Raises :class:`QueryTooLarge` before a window is loaded that cannot fit."""
-    # Codes and deviations, the engine's copy of them, and the columns of the product.
-    needed = rows * (16 + 8 * len(question.axes) + 24 * len(question.metrics)) + KEPT_BYTES
+    # Codes and deviations, some of them twice for a moment, and the columns of the product.
+    needed = rows * (24 + 4 * len(question.axes) + 12 * len(question.metrics)) + KEPT_BYTES
     if needed > facts.engine.memory_bytes:
         raise QueryTooLarge(
             f"the window holds {rows:,} rows, which need about {needed / 2**30:.1f} GiB of memory",

@@ -247,6 +247,8 @@ def _groups(
     cells, kept = 1, np.zeros((1, 0), np.int32)
     out: NDArray[np.bool_] | None = None
     radix: list[int] = []
+    if not codes:
+        return key, kept  # everybody is there, even where nobody is
     for code, width in zip(codes, widths, strict=True):
         if cells * width > length + 1_000_000 and radix:
             key, kept = _support(key, cells, kept, radix, out, sign, min_size)

@@ -335,10 +335,11 @@ def test_another_time_axis_is_a_timestamp_field(new_lab: Any) -> None:
 
 
 def test_no_rows_at_all(new_lab: Any) -> None:
-    """An empty class has no segments, and everybody has size 0."""
+    """An empty class has no segments but everybody, with size 0."""
     source = open_source(new_lab(KINDS).facts(), SourceQuestion(AXES, ("x",), EDGES), segmentation_of)
     assert source.sums((0,)).codes.shape == (0, 1)
-    assert source.sums(()).codes.shape == (0, 0)
+    assert source.sums(()).codes.shape == (1, 0)
+    assert source.sums(()).size.tolist() == [[0, 0, 0, 0]]
     assert source.atoms(SEGMENTS).size.sum() == 0
     assert source.net_values(Segment(), "x", 0, 2).values.shape == (0,)
 

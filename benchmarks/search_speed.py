@@ -1,0 +1,284 @@
+"""The search's sums from facts: how long, how much memory, how both grow, beside a plain GROUP BY loop and peers.
+
+    python -m benchmarks search_speed -- [--rows 1000000] [--days 70] [--axes 6] [--fields 20] [--depth 3] [--grow]
+
+Each contender runs in a process of its own (so the peak memory is its own) over the same Parquet files, in turns, so
+that a busy machine hits all alike. Contenders:
+
+- ``mona``: open the window, then sizes, counts, sums and squares of every segment of every set of axes per day;
+  segments below 50 contexts are dropped at depth 3, as the search does.
+- ``group by``: the same numbers by one DuckDB query per set of axes, nothing dropped: the floor that a notebook has.
+- ``grouping sets``: the same day by day with GROUPING SETS, the alternative that ADR 20 weighs.
+- peers: their whole-column drift between the last two weeks and the time before. They say which column changed,
+  never in which segment. Each is used where ``benchmarks/.peers/NAME/bin/python`` exists; make one by
+  ``python -m venv benchmarks/.peers/evidently`` and installing the package and pyarrow (Evidently, NannyML and
+  alibi-detect need ``pandas<3``, NannyML also ``statsmodels``, whylogs ``numpy<2``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+DAY_MS = 86_400_000
+FIRST_DAY = 18_000
+VALUES = (200, 100, 50, 20, 10, 5, 3, 8)
+PEERS = Path(os.environ.get("MONA_BENCH_PEERS", Path(__file__).parent / ".peers"))
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="search_speed", description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="contexts")
+    parser.add_argument("--days", type=int, default=70)
+    parser.add_argument("--axes", type=int, default=6)
+    parser.add_argument("--values", type=int, default=200, help="most values of an axis")
+    parser.add_argument("--fields", type=int, default=20)
+    parser.add_argument("--metrics", type=int, default=3)
+    parser.add_argument("--depth", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--grow", action="store_true", help="also with twice the rows, axes, values, days")
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    given = parser.parse_args(argv)
+    if given.child:
+        print(json.dumps(CHILDREN[given.child](given)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        _compare(given, Path(folder))
+        if given.grow:
+            _grow(given, Path(folder))
+
+
+def _compare(given: argparse.Namespace, folder: Path) -> None:
+    data = write_facts(folder / "first", given)
+    print(f"{given.rows:,} contexts x {given.fields} fields, {given.days} days, {given.axes} axes, depth {given.depth}")
+    contenders = ["mona", "group by", "grouping sets"]
+    times: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
+    for _ in range(given.rounds):
+        for name in contenders:
+            times[name].append(_run(name, given, data))
+    best = {name: min(found, key=lambda one: one["seconds"]) for name, found in times.items()}
+    print(f"{'':16} {'seconds':>8} {'CPU s':>8} {'peak MiB':>9} {'segments':>10} {'x mona':>7}")
+    for name, one in best.items():
+        print(
+            f"{name:16} {one['seconds']:8.2f} {one['cpu']:8.2f} {one['mib']:9.0f} {one['segments']:10,.0f} "
+            f"{one['seconds'] / best['mona']['seconds']:7.2f}"
+        )
+    mona = best["mona"]
+    print(
+        f"mona: open {mona['open']:.2f} s, then by depth "
+        + ", ".join(f"{mona[f'depth{d}']:.2f} s" for d in range(1, given.depth + 1))
+    )
+    for name, script in PEER_SCRIPTS.items():
+        python = PEERS / name / "bin" / "python"
+        if not python.exists():
+            print(f"{name:16} not installed ({python})")
+            continue
+        _peer(name, python, script, data, given, mona["seconds"])
+
+
+def _grow(given: argparse.Namespace, folder: Path) -> None:
+    base = _run("mona", given, folder / "first")
+    print(f"{'grows with':16} {'seconds':>8} {'peak MiB':>9}   (x of the first run)")
+    for what, factor in (("rows", 2), ("days", 2), ("values", 2), ("axes", 8 / 6), ("metrics", 2)):
+        wider = argparse.Namespace(**vars(given))
+        setattr(wider, what, round(getattr(given, what) * factor))
+        one = _run("mona", wider, write_facts(folder / what, wider))
+        label = f"{what} {getattr(given, what):,} → {getattr(wider, what):,}"
+        print(
+            f"{label:32} {one['seconds']:8.2f} ({one['seconds'] / base['seconds']:.2f}) {one['mib']:9.0f} ({one['mib'] / base['mib']:.2f})"
+        )
+
+
+def _run(name: str, given: argparse.Namespace, data: Path) -> dict[str, float]:
+    numbers = {k: v for k, v in vars(given).items() if isinstance(v, int) and not isinstance(v, bool)}
+    options = [part for key, value in numbers.items() for part in (f"--{key}", str(value))]
+    command = [sys.executable, "-m", "benchmarks.search_speed", "--child", name, "--folder", str(data), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _peer(name: str, python: Path, script: str, data: Path, given: argparse.Namespace, mona_s: float) -> None:
+    columns = [*(f"s{j}" for j in range(given.axes)), *(f"x{j}" for j in range(given.fields - given.axes))]
+    setting = f"columns = {columns!r}\nfolder = {str(data)!r}\nsplit = {(FIRST_DAY + given.days - 14) * DAY_MS}\n"
+    done = subprocess.run(
+        [str(python), "-c", setting + PEER_LOAD + script + PEER_REPORT], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        print(f"{name:16} failed: {(done.stderr.strip().splitlines() or ['?'])[-1][:100]}")
+        return
+    one = json.loads(done.stdout.splitlines()[-1])
+    print(
+        f"{name:16} {one['seconds']:8.2f} {one['cpu']:8.2f} {one['mib']:9.0f} {'columns':>10} {one['seconds'] / mona_s:7.2f}"
+    )
+
+
+def write_facts(folder: Path, given: argparse.Namespace) -> Path:
+    """One file a day, with Zipf-like texts, gamma numbers (every third with 10 % missing) and the reserved columns."""
+    folder.mkdir(parents=True)
+    rows = given.rows // given.days
+    with duckdb.connect() as db:
+        db.execute("SELECT setseed(0.5)")
+        for day in range(given.days):
+            items = []
+            for j in range(given.axes):
+                count = min(VALUES[j % len(VALUES)] * given.values // 200 or 2, given.values)
+                # The power makes the first values common and the last ones rare.
+                items.append(
+                    f"'value ' || lpad(CAST(floor({count} * pow(random(), 2.0)) AS VARCHAR), 3, '0') || ' of {j}' AS s{j}"
+                )
+            for j in range(given.fields - given.axes):
+                x = f"200 - 100 * ln(random() + 1e-12) - 100 * ln(random() + 1e-12) + {j}"
+                items.append(f"CASE WHEN {j} % 3 = 0 AND random() < 0.1 THEN NULL ELSE {x} END AS x{j}")
+            start = (FIRST_DAY + day) * DAY_MS
+            db.execute(
+                f'COPY (SELECT \'id-{day}-\' || i AS "MONA_ID", CAST({start} + i * {DAY_MS} // {rows} AS BIGINT) AS "MONA_TIMESTAMP", '
+                f'1::BIGINT AS "MONA_REVISION", 1::TINYINT AS "MONA_SIGN", {FIRST_DAY + day}::INTEGER AS "MONA_DAY", '
+                f"{', '.join(items)} FROM range({rows}) t(i)) TO '{folder / f'{day:04d}.parquet'}' "
+                "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 65536)"
+            )
+    return folder
+
+
+def open_facts(folder: Path, given: Any, engine: Any) -> Any:
+    """The facts of the files as the store would hand them out."""
+    from mona_server.query.facts import Column, Facts, File
+
+    rows = given.rows // given.days
+    texts = {f"s{j}": Column(f"s{j}", "string", f"s{j}") for j in range(given.axes)}
+    numbers = {f"x{j}": Column(f"x{j}", "numeric", f"x{j}") for j in range(given.fields - given.axes)}
+    columns = {**texts, **numbers}
+    there = frozenset([*columns, "MONA_ID", "MONA_TIMESTAMP", "MONA_REVISION", "MONA_SIGN"])
+    files = [
+        File(str(path), rows, (FIRST_DAY + i) * DAY_MS, (FIRST_DAY + i + 1) * DAY_MS - 1, there)
+        for i, path in enumerate(sorted(folder.glob("*.parquet")))
+    ]
+    return Facts(engine, files, {}, columns)
+
+
+def _sets(given: argparse.Namespace, depth: int) -> list[tuple[int, ...]]:
+    return list(itertools.combinations(range(given.axes), depth))
+
+
+def _spent(started: tuple[float, float], **more: float) -> dict[str, float]:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": time.perf_counter() - started[0], "cpu": time.process_time() - started[1], "mib": peak, **more}
+
+
+def _mona(given: argparse.Namespace) -> dict[str, float]:
+    import scipy.sparse  # noqa: F401  the detect process has it
+
+    from mona_server.detect.source import AxisRequest, SourceQuestion
+    from mona_server.query.engines.duckdb import DuckEngine
+    from mona_server.query.sums import open_source
+    from mona_server.settings import Engine
+
+    engine = DuckEngine(Engine(memory="2GB"))
+    facts = open_facts(given.folder, given, engine)
+    edges = tuple((FIRST_DAY + day) * DAY_MS for day in range(given.days + 1))
+    axes = tuple(AxisRequest(f"s{j}") for j in range(given.axes))
+    started = time.perf_counter(), time.process_time()
+    source = open_source(facts, SourceQuestion(axes, tuple(f"x{j}" for j in range(given.metrics)), edges))
+    steps = {"open": time.perf_counter() - started[0]}
+    segments = 0
+    for depth in range(1, given.depth + 1):
+        begun = time.perf_counter()
+        for chosen in _sets(given, depth):
+            segments += len(source.sums(chosen, 50 if depth > 2 else 1).codes)
+        steps[f"depth{depth}"] = time.perf_counter() - begun
+    return _spent(started, segments=segments, **steps)
+
+
+def _aggregates(given: argparse.Namespace) -> str:
+    sums = (f"count(x{j}), sum(x{j}), sum(x{j} * x{j})" for j in range(given.metrics))
+    return ", ".join(["count(*)", *sums])
+
+
+def _group_by(given: argparse.Namespace) -> dict[str, float]:
+    started = time.perf_counter(), time.process_time()
+    cells = 0
+    with duckdb.connect() as db:
+        for depth in range(1, given.depth + 1):
+            for chosen in _sets(given, depth):
+                keys = ", ".join(f"s{j}" for j in chosen)
+                found = db.execute(
+                    f'SELECT {keys}, "MONA_DAY", {_aggregates(given)} FROM \'{given.folder}/*.parquet\' GROUP BY {keys}, "MONA_DAY"'
+                ).fetchnumpy()
+                cells += len(found["MONA_DAY"])
+    return _spent(started, segments=cells)
+
+
+def _grouping_sets(given: argparse.Namespace) -> dict[str, float]:
+    started = time.perf_counter(), time.process_time()
+    cells = 0
+    sets = [chosen for depth in range(1, given.depth + 1) for chosen in _sets(given, depth)]
+    grouping = ", ".join("(" + ", ".join(f"s{j}" for j in chosen) + ")" for chosen in sets)
+    keys = ", ".join(f"s{j}" for j in range(given.axes))
+    with duckdb.connect() as db:
+        for path in sorted(given.folder.glob("*.parquet")):
+            found = db.execute(
+                f"SELECT {keys}, {_aggregates(given)} AS n FROM '{path}' GROUP BY GROUPING SETS ({grouping})"
+            ).fetchnumpy()
+            cells += len(found["s0"])
+    return _spent(started, segments=cells)
+
+
+CHILDREN = {"mona": _mona, "group by": _group_by, "grouping sets": _grouping_sets}
+
+PEER_LOAD = """
+import json, resource, time, warnings
+warnings.filterwarnings("ignore")
+import pandas as pd, pyarrow.parquet as pq
+table = pq.read_table(folder, columns=columns + ["MONA_TIMESTAMP"]).to_pandas()
+before, after = table[table["MONA_TIMESTAMP"] < split][columns], table[table["MONA_TIMESTAMP"] >= split][columns]
+started, cpu = time.perf_counter(), time.process_time()
+"""
+PEER_REPORT = """
+print(json.dumps({"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu,
+                  "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+"""
+PEER_SCRIPTS = {
+    "evidently": """
+from evidently import Dataset, DataDefinition, Report
+from evidently.presets import DataDriftPreset
+numbers = [c for c in columns if c.startswith("x")]
+definition = DataDefinition(numerical_columns=numbers, categorical_columns=[c for c in columns if c not in numbers])
+sides = [Dataset.from_pandas(part, data_definition=definition) for part in (after, before)]
+Report([DataDriftPreset()]).run(*sides).dict()
+""",
+    "nannyml": """
+import nannyml
+calculator = nannyml.UnivariateDriftCalculator(column_names=columns, chunk_number=1)
+calculator.fit(before).calculate(after)
+""",
+    "whylogs": """
+import whylogs
+from whylogs.viz.drift.column_drift_algorithms import calculate_drift_scores
+calculate_drift_scores(whylogs.log(after).view(), whylogs.log(before).view())
+""",
+    "alibi-detect": """
+import numpy as np
+from alibi_detect.cd import TabularDrift
+def coded(part):
+    return np.column_stack([part[c].fillna(0) if c.startswith("x") else codes[c][part.index] for c in columns])
+codes = {c: pd.Series(pd.factorize(table[c])[0], index=table.index) for c in columns if not c.startswith("x")}
+categories = {i: None for i, c in enumerate(columns) if not c.startswith("x")}
+TabularDrift(coded(before), p_val=0.05, categories_per_feature=categories).predict(coded(after))
+""",
+}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
