@@ -100,10 +100,10 @@ def tail_weights(placebo: NDArray[np.float32], size: Floats) -> Floats:
 
 def _weight_of(quantile: float, level: float) -> float:
     """Inverse degrees of freedom of the Student law whose quantile at ``level`` is this one; 0 for lighter tails."""
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
     low, high = 0.0, HEAVIEST
-    wanted = float(norm.ppf(level))
+    wanted = float(ndtri(level))
     if quantile <= wanted:
         return 0.0
     for _ in range(30):

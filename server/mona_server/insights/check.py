@@ -41,8 +41,8 @@ from mona_server.segment import Segment
 
 Json = dict[str, Any]
 Moment = datetime | date | str | float
-PROGRESS_ROWS = 20_000
-"""Above it a bar shows how far row-by-row functions are, in a terminal."""
+MOST_HELD_BACK = 100
+"""So many signals of one run that could be chance are shown, the strongest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class CheckResult:
     context_class: str
     insights: tuple[Json, ...]
     held_back: tuple[Json, ...] = field(repr=False)
-    """Signals that pass their level but could be chance: ``title`` and ``main_signal`` each."""
+    """The strongest signals that pass their level but could be chance: ``title`` and ``main_signal`` each."""
     verses: tuple[CheckedVerse, ...] = field(repr=False)
     charts: Mapping[str, Sequence[Json]] = field(repr=False, default_factory=dict)
     """Insight id → frames with value, size, baseline value and size."""
@@ -92,6 +92,11 @@ class CheckResult:
     def __bool__(self) -> bool:
         """Was anything found?"""
         return bool(self.insights)
+
+    @property
+    def held_back_count(self) -> int:
+        """How many signals pass their level but could be chance."""
+        return sum(one.report.passed_level - one.report.passed_chance for one in self.verses)
 
     @property
     def table(self) -> list[Json]:
@@ -182,7 +187,8 @@ def check(
             fields = data.related_fields(verse["find_related_anomalies_for"], verse["avoid_related_anomalies_for"])
             for draft in drafts_of(verse, result, plan, fields if explain else (), data.look, close=explain):
                 insights.setdefault(f"{draft.identity}{at_s}", (draft, at_s))
-            held_back += [{"title": title(s.to_json()), "main_signal": s.to_json()} for s in result.held_back]
+            kept = [signal.to_json() for signal in result.held_back[:MOST_HELD_BACK]]
+            held_back += [{"title": title(signal), "main_signal": signal} for signal in kept]
             checked.append(CheckedVerse(verse, at_s, result.report, NOTHING if NOTHING in result.report.notes else ""))
     written = [(_insight(draft, at_s), draft) for draft, at_s in insights.values()]
     written.sort(key=lambda pair: (-pair[0]["score"], pair[0]["insight_id"]))

@@ -57,7 +57,7 @@ def text(result: CheckResult) -> str:
     lines.append(f"{words.plural(len(result.insights), 'insight')} from {words.plural(tests, 'test')}")
     lines += [f"{one.verse.name}: {one.note}" for one in result.verses if one.note]
     if result.held_back:
-        lines.append(f"{words.plural(len(result.held_back), 'signal')} kept back that could be chance, the strongest:")
+        lines.append(f"{words.plural(result.held_back_count, 'signal')} kept back that could be chance, the strongest:")
         lines += [f"    {one['title']}" for one in result.held_back[:MOST_HELD_BACK]]
     return "\n".join(lines) + "\n"
 

@@ -211,10 +211,13 @@ def _cast(values: Array, type_: str) -> Column:
         return numbers
     if type_ == "boolean" and values.dtype.kind == "b":
         return Coded(values.astype(np.int32), (False, True))
+    plain = _python(values)
+    if type_ == "string" and set(map(type, plain)) <= {str, type(None)}:
+        return coded(plain)
     known: dict[Any, Any] = {}
     cast = CASTS[type_]
     found = []
-    for value in _python(values):
+    for value in plain:
         try:
             key = (value.__class__, value)
             if key not in known:

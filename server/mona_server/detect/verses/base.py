@@ -111,6 +111,7 @@ class Verse:
     context_class: str
     stanza: str
     values: Mapping[str, Any]
+    _written: dict[str, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -129,9 +130,11 @@ class Verse:
 
     def resolved(self) -> dict[str, Any]:
         """Every parameter as JSON, keys sorted, segments as JSON text: the ``verse`` of a signal."""
-        written = {p.name: p.kind.write(self.values[p.name]) for p in self.type.parameters}
-        written |= {"arc_class": self.context_class, "type": self.type.type, "name": self.name}
-        return dict(sorted(written.items()))
+        if not self._written:  # thousands of signals may show it
+            written = {p.name: p.kind.write(self.values[p.name]) for p in self.type.parameters}
+            written |= {"arc_class": self.context_class, "type": self.type.type, "name": self.name}
+            self._written.update(sorted(written.items()))
+        return dict(self._written)
 
     @property
     def text(self) -> str:

@@ -60,7 +60,7 @@ def expected_divergence(both: Floats, wholes: tuple[Floats, Floats]) -> Floats:
     ``both`` (P,) contexts of the category in both sets, ``wholes`` (P,) sizes of target and benchmark. The split of
     a category is binomial; few contexts: the exact sum, many: (1 - share)(1/T + 1/B)/(8 ln 2), the second-order form.
     """
-    from scipy.stats import binom  # only where such a verse runs: it is large
+    from scipy.special import gammaln, xlog1py, xlogy  # only where such a verse runs: it is large
 
     target, benchmark = wholes
     total = target + benchmark
@@ -72,7 +72,10 @@ def expected_divergence(both: Floats, wholes: tuple[Floats, Floats]) -> Floats:
             exact = np.zeros(len(rows))
             for k in range(n + 1):
                 split = divergence(k / target[rows], (n - k) / benchmark[rows])
-                exact += binom.pmf(k, n, chance) * split
+                log_pmf = (
+                    gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1) + xlogy(k, chance) + xlog1py(n - k, -chance)
+                )
+                exact += np.exp(log_pmf) * split
             expected[rows] = exact
     return expected
 
@@ -83,8 +86,7 @@ def distribution_drift(scene: Scene) -> Levels:
     The expected distance is the root of the expected divergence, times E[chi]/sqrt(E[chi²]) of the categories' degrees
     of freedom, because the mean of a root is below the root of the mean.
     """
-    from scipy.special import gammaln
-    from scipy.stats import chi2
+    from scipy.special import chdtrc, gammaln
 
     assert scene.parts is not None
     plan, segment = scene.plan, scene.parts.segment
@@ -103,7 +105,7 @@ def distribution_drift(scene: Scene) -> Levels:
     levels = np.maximum(distance - noise, 0.0)
     nothing = np.zeros(segments, dtype=bool)
     ratio = np.divide(found, expected, out=np.zeros(segments), where=expected > 0) * freedom
-    p = chi2.sf(ratio / burst(scene), freedom)
+    p = chdtrc(freedom, ratio / burst(scene))
     nan = np.full(segments, np.nan)
     return Levels(distance, noise, nan, levels, nothing, usable, wholes[0] + wholes[1], p_value=p)
 
