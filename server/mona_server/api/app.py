@@ -16,7 +16,20 @@ from mona_server.api.body import Gone
 from mona_server.api.edge import Clock, open_edge, system_clock
 from mona_server.api.middleware import BoundedBodies, Surround
 from mona_server.api.shapes import FAILURES
-from mona_server.api.v1 import admin, classes, config, contexts, events, insights, jobs, meta, query, session, views
+from mona_server.api.v1 import (
+    admin,
+    classes,
+    config,
+    contexts,
+    events,
+    imports,
+    insights,
+    jobs,
+    meta,
+    query,
+    session,
+    views,
+)
 from mona_server.errors import BadRequest, MonaError
 from mona_server.segment import SegmentError
 from mona_server.settings import Settings
@@ -28,7 +41,21 @@ ROUTERS = (token_routes.router, services.router, health.router)
 """In the order in which paths are tried; the sending paths come before all of them."""
 V1_ROUTERS = tuple(
     part.router
-    for part in (openapi, meta, session, classes, contexts, config, query, insights, events, views, jobs, admin)
+    for part in (
+        openapi,
+        meta,
+        session,
+        classes,
+        contexts,
+        config,
+        query,
+        insights,
+        events,
+        views,
+        imports,
+        jobs,
+        admin,
+    )
 )
 
 

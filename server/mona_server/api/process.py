@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
+from mona_server.api import imports
 from mona_server.api.app import create_app
 from mona_server.api.edge import Edge
 from mona_server.api.identity import users
@@ -55,9 +56,14 @@ def serve(settings: Settings, stop: threading.Event) -> None:
         server = _Server(config)
         watcher = threading.Thread(target=_exit_when, args=(stop, server), name="api-stop", daemon=True)
         watcher.start()
-        server.run(sockets=[listener])
-        stop.set()
-        app.state.edge.close()
+        importer = threading.Thread(target=imports.watch, args=(settings, store.meta, stop), name="api-imports")
+        importer.start()
+        try:
+            server.run(sockets=[listener])
+        finally:
+            stop.set()
+            importer.join()
+            app.state.edge.close()
     finally:
         store.close()
         listener.close()

@@ -7,18 +7,19 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from mona_server.api import configs, insight_asks, queries, samples
+from mona_server.api import configs, imports, insight_asks, queries, samples
 from mona_server.api.caller import Caller
 from mona_server.api.edge import edge_of
 from mona_server.api.identity.roles import Permission
 from mona_server.api.service_answers import data, top
-from mona_server.api.shapes import ConfigReader, ConfigWriter, InsightReader, Investigator, Sender
+from mona_server.api.shapes import ConfigReader, ConfigWriter, DataManager, InsightReader, Investigator, Sender
 from mona_server.api.wire_names import Ask, text, whole_number
 from mona_server.config import Parsed, parse, sampling
 from mona_server.config.preview import MOST_PREVIEWED
 from mona_server.config.revisions import parse_for_class
 from mona_server.errors import BadRequest
 from mona_server.query import service
+from mona_server.sources.files import FileMapping
 
 router = APIRouter(tags=["services"])
 
@@ -114,6 +115,18 @@ def create_sampling_factor(request: Request, caller: ConfigWriter, ask: Ask) -> 
         ask.get("context_class"),
     )
     return data(request, True)
+
+
+@router.post("/initiate_csv_upload_request")
+def initiate_csv_upload_request(request: Request, caller: DataManager, ask: Ask) -> Response:
+    """Import a file that lies below an import root of the server."""
+    mapping = FileMapping(
+        context_class=text(ask, "context_class"),
+        id_column=text(ask, "context_id_field", default="") or None,
+        time_column=text(ask, "export_timestamp_field", default="") or None,
+    )
+    job_id = imports.start(edge_of(request), caller, text(ask, "file_path"), mapping)
+    return top(request, {"request_id": job_id, "status": "queued", "rows": None})
 
 
 @router.post("/insights")

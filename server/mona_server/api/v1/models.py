@@ -318,3 +318,16 @@ class Run(Model):
     insights: list[str]
     expected_false: float | None
     error: str | None
+
+
+class Import(Model):
+    id: str
+    file: str = Field(examples=["loans.parquet"])
+    arc_class: str = Field(examples=["LOAN"])
+    state: str = Field(description="queued, running, done, failed, cancelled")
+    progress: float
+    rows_read: int | None
+    accepted: int | None
+    refused: int | None
+    reasons: list[Json]
+    error: str | None

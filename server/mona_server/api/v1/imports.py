@@ -1,0 +1,57 @@
+"""Imports of files below the import roots of the server."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+from starlette.responses import Response
+
+from mona_server.api import imports
+from mona_server.api.answers import JSON
+from mona_server.api.edge import edge_of
+from mona_server.api.identity.roles import Permission
+from mona_server.api.shapes import DataManager, Input, Limit, page, single
+from mona_server.api.v1 import models as m
+from mona_server.errors import NotFound
+from mona_server.sources.files import FileMapping
+from mona_server.store import jobs
+
+router = APIRouter(tags=["imports"])
+
+
+class NewImport(Input):
+    """Which file, and how its columns become messages."""
+
+    file_path: str = Field(min_length=1, max_length=4_000, examples=["loans.parquet"])
+    context_class: str = Field(min_length=1, max_length=128, examples=["LOAN"])
+    id_column: str | None = Field(None, max_length=500)
+    time_column: str | None = Field(None, max_length=500)
+    action: str | None = Field(None, pattern="^(OVERWRITE|ADD|NEW|DELETE)$")
+    rename: dict[str, str] = Field(default={}, description="Old column name → new one.")
+
+
+@router.post("/imports", status_code=202, response_model=m.Import)
+def start_import(request: Request, caller: DataManager, new: NewImport) -> Response:
+    """Import a file below an import root. The same file again changes nothing."""
+    edge = edge_of(request)
+    mapping = FileMapping(**new.model_dump(exclude={"file_path"}))
+    job_id = imports.start(edge, caller, new.file_path, mapping)
+    return JSON(imports.shown(jobs.get(edge.meta, caller.tenant, job_id)), 202)
+
+
+@router.get("/imports", response_model=m.Page[m.Import])
+def list_imports(request: Request, caller: DataManager, limit: Limit = 50) -> Response:
+    """The newest imports first."""
+    found = jobs.recent(edge_of(request).meta, caller.tenant, kind=imports.KIND, limit=limit)
+    mine = [job for job in found if caller.may(Permission.DATA_MANAGE, job.parameters["context_class"])]
+    return page([imports.shown(job) for job in mine])
+
+
+@router.get("/imports/{import_id}", response_model=m.Import)
+def get_import(request: Request, caller: DataManager, import_id: str) -> Response:
+    """Rows read, accepted and refused, with the first reasons by line."""
+    job = jobs.get(edge_of(request).meta, caller.tenant, import_id)
+    if job.kind != imports.KIND:
+        raise NotFound(f"no import {import_id}")
+    caller.require(Permission.DATA_MANAGE, job.parameters["context_class"])
+    return single(request, imports.shown(job))
