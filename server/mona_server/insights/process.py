@@ -1,4 +1,5 @@
-"""The detect process: a scheduler that sleeps, and a worker that is started for work and gone after it.
+"""The detect process: a scheduler that sleeps, a thread that sends notices, and a worker that is started for work and
+gone after it.
 
 The scheduler asks a few cheap questions a second. Reading data and searching takes memory that an idle server should
 not hold, so it happens in a child that ends when nothing has been due for a while.
@@ -18,6 +19,7 @@ import structlog
 
 from mona_server import logs
 from mona_server.insights import due
+from mona_server.notify import process as notify_process
 from mona_server.settings import Settings
 from mona_server.store.store import Store
 
@@ -43,6 +45,8 @@ def serve(settings: Settings, stop: threading.Event) -> None:
     first = True
     looked_at = 0.0
     with Store.open(settings.data_dir, settings, state_cache_mib=4) as store:
+        sender = threading.Thread(target=notify_process.run, args=(store, settings, stop), name="notify", daemon=True)
+        sender.start()
         while not stop.is_set():
             alive = worker is not None and worker.is_alive()
             if not alive:
@@ -59,6 +63,7 @@ def serve(settings: Settings, stop: threading.Event) -> None:
                     worker.start()
                     first = False
             stop.wait(POLL_S)
+        sender.join(END_S)
     if worker is not None and worker.is_alive():
         worker.terminate()
         worker.join(END_S)

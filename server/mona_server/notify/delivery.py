@@ -135,6 +135,8 @@ class Sender:
 
 def deliver(engine: Engine, sealer: Sealer, settings: Settings, now: Callable[[], datetime]) -> int:
     """Send everything that is due; returns how many deliveries arrived. ``now`` is a clock: sending takes time."""
+    if not queue.anything_due(engine, now()):
+        return 0
     base_url = settings.server.public_url or ""
     claimed = queue.claim(engine, sealer, now(), base_url=base_url.rstrip("/"))
     by_destination: dict[str, list[Claimed]] = {}

@@ -178,6 +178,14 @@ def _add(connection: Connection, tenant: str, destination: str, event: InsightEv
     )
 
 
+def anything_due(engine: Engine, now: datetime) -> bool:
+    """Is there something to send? A read of one index entry, for a loop that asks every few seconds."""
+    row = deliveries.c
+    wanted = select(row.id).where(row.state.in_(("queued", "sending")), row.due_ms <= _ms(now)).limit(1)
+    with engine.connect() as connection:
+        return connection.execute(wanted).first() is not None
+
+
 def claim(engine: Engine, sealer: Sealer, now: datetime, *, base_url: str, limit: int = 200) -> list[Claimed]:
     """Take what is due. A conditional update claims each row, so two senders never hold the same one."""
     row = deliveries.c
