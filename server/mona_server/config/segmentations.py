@@ -7,15 +7,15 @@ A numeric segmentation gives :class:`Buckets` over the range that the data has; 
 
 >>> Segmentation(name="original", kind="width", bucket_size=0.02).buckets(0.05, 0.09).edges
 (0.04, 0.06, 0.08, 0.1)
->>> [str(Segment.of({"x": c})) for c in Segmentation(name="a", kind="boundaries", boundaries=(0, 10)).buckets(3, 4).conditions]
+>>> [c.words("x") for c in Segmentation(name="a", kind="boundaries", boundaries=(0, 10)).buckets(3, 4).conditions]
 ['x < 0', '0 <= x < 10', 'x >= 10']
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -23,11 +23,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mona_server.errors import BadRequest
-from mona_server.segment import Range, Segment
+from mona_server.segment import Range
 
 Kind = Literal["values", "discrete", "width", "count", "boundaries", "log", "quantiles", "auto"]
 MAX_BUCKETS = 10_000
 WARN_BUCKETS = 1_000
+_USUAL = (0.003, 0.997)
+"""Quantiles between which nearly all values lie."""
 
 
 class TooManyBuckets(BadRequest):
@@ -118,6 +120,8 @@ class Segmentation:
     boundaries: tuple[float, ...] | None = None
     """For ``boundaries``: as given. For ``quantiles`` and ``auto``: frozen from data; None until then."""
     quantiles: int | None = None
+    within: tuple[float, float] | None = None
+    """For ``auto``, once fixed: where nearly all values lie; what is outside falls into one open bucket at each end."""
     max_values: int = 1000
     """For ``values``: only so many of the largest are searched one by one."""
     groups: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
@@ -156,6 +160,9 @@ class Segmentation:
             step = (self.max_value - self.min_value) / self.number_of_buckets
             inner = (clean(self.min_value + i * step) for i in range(1, self.number_of_buckets))
             return (self.min_value, *inner, self.max_value)
+        if self.within is not None:
+            usual = replace(self, kind="width", within=None).edges(*self.within)
+            return (-math.inf, *usual, math.inf)
         low = low if self.min_value is None else max(low, self.min_value)
         high = high if self.max_value is None else min(high, self.max_value)
         if not self.numeric or not math.isfinite(low) or not math.isfinite(high) or high < low:
@@ -186,6 +193,17 @@ class Segmentation:
                 edges = (*edges, math.inf)
         return Buckets(edges)
 
+    def buckets_for(self, low: float, high: float, usual: Callable[[], tuple[float, float]]) -> Buckets:
+        """:meth:`buckets`; where a few wild values would need too many, those of the ``usual`` range with open ends.
+
+        ``usual``: gives the range without the wildest values, e.g. of quantiles; asked only then. One mad number in one
+        message must not end the search of a field.
+        """
+        try:
+            return self.buckets(low, high)
+        except TooManyBuckets:
+            return self.buckets(*usual(), open_ends=True)
+
     def label(self, value: Any) -> Any:
         """For ``values``: the segment value of a field value (its group, or itself, in lower case if asked).
 
@@ -201,12 +219,11 @@ class Segmentation:
 
     def with_frozen(self, given: Mapping[str, Any]) -> Segmentation:
         """The same with what :func:`freeze` found, as it was stored."""
-        from dataclasses import replace
-
         if "discrete" in given:
             return replace(self, kind="discrete")
         if "bucket_size" in given:
-            return replace(self, bucket_size=given["bucket_size"])
+            low, high = given["within"]
+            return replace(self, bucket_size=given["bucket_size"], within=(low, high))
         return replace(self, boundaries=tuple(given["boundaries"]))
 
     def _bounded(self, boundaries: Sequence[float]) -> tuple[float, ...]:
@@ -247,7 +264,7 @@ def bucket_width(values: ArrayLike) -> float | None:
     given = np.asarray(values, dtype=np.float64)
     if given.size == 0:
         return None
-    low, high = np.quantile(given, (0.003, 0.997))
+    low, high = np.quantile(given, _USUAL)
     width = float(high - low) / 50
     if not math.isfinite(width) or width <= 0:
         return None
@@ -258,7 +275,7 @@ def bucket_width(values: ArrayLike) -> float | None:
 def freeze(segmentation: Segmentation, values: ArrayLike) -> dict[str, Any]:
     """What ``quantiles`` or ``auto`` becomes on these values (float, of shape (n,), no NaN), as JSON to keep.
 
-    ``{"boundaries": [...]}``, ``{"bucket_size": w}`` or, without any spread, ``{"discrete": true}``.
+    ``{"boundaries": [...]}``, ``{"bucket_size": w, "within": [low, high]}`` or, without any spread, ``{"discrete": true}``.
     """
     given = np.asarray(values, dtype=np.float64)
     if segmentation.kind == "quantiles":
@@ -267,14 +284,9 @@ def freeze(segmentation: Segmentation, values: ArrayLike) -> dict[str, Any]:
         inner = np.unique([clean(float(q)) for q in np.quantile(given, shares)]) if given.size else np.empty(0)
         return {"boundaries": inner.tolist()}
     width = bucket_width(given)
-    return {"discrete": True} if width is None else {"bucket_size": width}
-
-
-def group_segment(field_name: str, values: Iterable[Any]) -> Segment:
-    """The segment of a group of values."""
-    from mona_server.segment import OneOf
-
-    return Segment.of({field_name: OneOf(tuple(values))})
+    if width is None:
+        return {"discrete": True}
+    return {"bucket_size": width, "within": [float(q) for q in np.quantile(given, _USUAL)]}
 
 
 def _log_edges(low: float, high: float) -> list[float]:

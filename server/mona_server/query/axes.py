@@ -113,7 +113,13 @@ def _bucket_axis(
     low, high = facts.rows(
         f"SELECT min({x}), max({x}) FROM {rows} WHERE {x} IS NOT NULL AND isfinite({x}) AND MONA_SIGN > 0", values
     )[0]
-    buckets = Buckets(()) if low is None else chosen.buckets(low, high)
+
+    def usual() -> tuple[float, float]:
+        inner = f"SELECT quantile_cont({x}, [0.003, 0.997]) FROM {rows} WHERE isfinite({x}) AND MONA_SIGN > 0"
+        least, most = facts.rows(inner, values)[0][0]
+        return least, most
+
+    buckets = Buckets(()) if low is None else chosen.buckets_for(low, high, usual)
     return _bucket_plan(request, buckets)
 
 

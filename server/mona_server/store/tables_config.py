@@ -35,6 +35,6 @@ frozen_segmentations = Table(
     Column("field", String(256), primary_key=True),
     Column("segmentation", String(256), primary_key=True),
     Column("definition", Text, nullable=False, comment="what it was fixed for; another definition is fixed anew"),
-    Column("frozen", JSON, nullable=False, comment="boundaries, bucket_size or discrete"),
+    Column("frozen", JSON, nullable=False, comment="boundaries, bucket_size and within, or discrete"),
     Column("created_ms", BigInteger, nullable=False),
 )

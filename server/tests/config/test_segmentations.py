@@ -113,7 +113,8 @@ def test_too_many_buckets_say_so() -> None:
     one = numeric(bucket_size=0.01)
     with pytest.raises(TooManyBuckets, match="bucket_size"):
         one.buckets(0, 1e9)
-    buckets = one.buckets(0, 1, open_ends=True)
+    buckets = one.buckets_for(0, 1e9, lambda: (0, 1))
+    assert buckets == one.buckets(0, 1, open_ends=True)
     assert buckets.codes([-1e9, 0.005, 1e9]).tolist() == [0, 1, len(buckets) - 1]
 
 
@@ -195,7 +196,8 @@ def test_freezing() -> None:
     assert np.bincount(fixed.buckets(0, 999).codes(values)).tolist() == [250, 250, 250, 250]
     own = automatic("numeric")
     assert own is not None
-    assert freeze(own, values) == {"bucket_size": 20}
-    assert own.with_frozen(freeze(own, values)).edges(0, 30) == (0, 20, 40)
+    assert freeze(own, values) == {"bucket_size": 20, "within": [pytest.approx(2.997), pytest.approx(996.003)]}
+    edges = own.with_frozen(freeze(own, [*values, 1e12])).edges(0, 1e12)
+    assert (edges[:3], edges[-2:]) == ((-INF, 0, 20), (1000, INF))
     assert freeze(own, np.ones(1000)) == {"discrete": True}
     assert own.with_frozen({"discrete": True}).kind == "discrete"
