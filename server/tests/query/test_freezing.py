@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mona_server.config import frozen, revisions
+from mona_server.config import Segmentation, frozen, revisions
+from mona_server.detect.source import AxisRequest
+from mona_server.query.axes import plan_axis
 from mona_server.query.engines.duckdb import DuckEngine
 from mona_server.query.freezing import fix_waiting, provisional
 from mona_server.store.meta import open_meta
@@ -55,3 +57,17 @@ def test_until_then_edges_follow_the_data(engine: DuckEngine, tmp_path: Path) ->
     lab.put("a", 0, {"z": 0.0})
     lab.put("b", 0, {"z": 1.0})
     assert provisional(lab.facts(), "z", own).bucket_size == 0.02
+
+
+def test_one_wild_value_does_not_end_the_search(engine: DuckEngine, tmp_path: Path) -> None:
+    """Buckets cover the usual range; what is far out falls into the open ends."""
+    lab = Lab(tmp_path / "lake", {"x": "numeric"}, engine)
+    for i in range(1000):
+        lab.put(f"c{i}", 0, {"x": i / 100})
+    lab.put("mad", 0, {"x": 1e12})
+    facts = lab.facts()
+    cents = Segmentation(name="a", kind="width", bucket_size=0.01, default=True)
+    plan = plan_axis(facts, AxisRequest("x"), lambda *_: cents, lambda fields: facts.relation(fields), {})
+    assert plan.buckets is not None
+    assert 900 < len(plan.buckets) < 1100
+    assert plan.buckets.codes([5.0, 1e12, -1e12]).min() >= 0
