@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mona_server.notify import InsightEvent, enqueue, process
+from mona_server.notify import InsightEvent, deliver_due, enqueue, process
 from mona_server.settings import Settings
 from tests.support import eventually
 
@@ -46,13 +46,12 @@ def test_a_failing_pass_does_not_end_the_loop(
 ) -> None:
     """One broken pass is logged; the next one sends."""
     passes: list[int] = []
-    deliver = process.deliver_due
 
     def sometimes(*given: object) -> int:
         passes.append(1)
         if len(passes) == 1:
             raise OSError("the disk is full")
-        return deliver(*given)  # type: ignore[arg-type]
+        return deliver_due(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(process, "PAUSE_S", 0.05)
     monkeypatch.setattr(process, "deliver_due", sometimes)
