@@ -163,6 +163,7 @@ def save(
         parsed = parse(given, user_id=tenant, lenient=lenient).or_raise()
     else:
         parsed = parse_for_class(given, context_class, user_id=tenant, lenient=lenient).or_raise()
+    given = given.decode() if isinstance(given, bytes) else given
     text = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
     revision = _add(
         meta,
