@@ -125,6 +125,8 @@ class Folder:
         self._batch_messages = batch_messages
         self._shapes: dict[tuple[str, str], tuple[str, _Shape]] = {}
         self._last_tenant = ""
+        self._message_bytes = 500.0
+        """Running mean, so that not much more than one batch is read at a time."""
 
     # --- one step --------------------------------------------------------------------------------------
 
@@ -132,7 +134,12 @@ class Folder:
         """Fold the next batch of the next tenant; None when nothing waits."""
         for tenant in self._tenants_in_turn():
             after = state.folded_number(self.store.state.connection, tenant)
-            rows = self.store.inbox.read(tenant, after, max_rows=self._batch_messages)
+            rows = self.store.inbox.read(
+                tenant,
+                after,
+                max_rows=self._batch_messages,
+                max_bytes=round(self._batch_messages * self._message_bytes),
+            )
             if rows:
                 self._last_tenant = tenant
                 return self._fold(tenant, rows, now_ms)
@@ -154,6 +161,8 @@ class Folder:
             total += len(messages)
             if total >= self._batch_messages:
                 break
+        size = sum(len(row.body) for row, _ in batch)
+        self._message_bytes += 0.2 * (size / max(total, 1) - self._message_bytes)
         shapes = self.shapes(tenant, {m.context_class for _, messages in batch for m in messages}, now_ms)
         work, history = self._merge(batch, shapes, counts)
         facts = Rows()
@@ -239,8 +248,7 @@ class Folder:
             elif after is None:
                 result = "deleted"
             else:
-                same = after.time_ms == before.time_ms and after.values == before.values
-                result = "unchanged" if same else "updated"
+                result = "unchanged" if _same(before, after) else "updated"
                 counts.late(m.context_class, hour_ms, row.arrival_ms - before.time_ms)
             if result != "unchanged":
                 item.changed = True
@@ -305,7 +313,13 @@ class Folder:
         """Build the fact of a context; where it differs from the last one, retract that and assert the new one."""
         values: list[Any] = []
         if shape.builder is not None:
-            fields, problems = shape.builder.builder.build(context.values, context.time_ms)
+            try:
+                fields, problems = shape.builder.builder.build(context.values, context.time_ms)
+            except Exception:
+                # A defect of one field function must not stop everything behind this message: it would be met again
+                # after each restart. The context is kept, without fields, and a backfill builds it when it is mended.
+                log.exception("fields cannot be built", class_id=shape.class_id)
+                fields, problems = {}, [("", "internal error, see the server's log")]
             values = list(map(fields.get, shape.fields))
             for problem_field, reason in problems:
                 if counts is not None and item is not None:
@@ -313,7 +327,11 @@ class Folder:
             for i, value in enumerate(values):
                 if value.__class__ is list:
                     shape.lists.add(shape.physical[i])
-        fact = encode_fact(shape.layout, document.context_id, context.time_ms, context.arrival_ms, values)
+        try:
+            fact = encode_fact(shape.layout, document.context_id, context.time_ms, context.arrival_ms, values)
+        except (UnicodeEncodeError, OverflowError):
+            values = list(map(_storable, values))
+            fact = encode_fact(shape.layout, document.context_id, context.time_ms, context.arrival_ms, values)
         old_time_ms = document.time_ms
         document.time_ms, document.arrival_ms = context.time_ms, context.arrival_ms
         if fact == document.fact:
@@ -323,6 +341,26 @@ class Folder:
         facts.add(shape.class_id, fact, context.time_ms)
         document.fact = fact
         return True
+
+
+def _same(before: Context, after: Context) -> bool:
+    """No difference in time or values; 1 and true are equal in Python, but not here."""
+    return (
+        after.time_ms == before.time_ms
+        and after.values == before.values
+        and _encode(after.values) == _encode(before.values)
+    )
+
+
+def _storable(value: Any) -> Any:
+    """What a field function may make and no store takes: lone surrogates, integers beyond 64 bits."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return None
+    return value
 
 
 def make_id(number: int, index: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -281,3 +281,37 @@ def test_report_of_an_hour(lab: Lab) -> None:
     assert hour["late_updates"]["p50_s"] == pytest.approx(86_400, rel=0.1)
     assert [(r["requests"], r["messages"]) for r in found["replays"]] == [(1, 1)]
     assert report.ingestion(lab.store, "U", "LOAN", 0, 2**60)["hours"] == []
+
+
+def test_true_is_not_one(lab: Lab) -> None:
+    """Python says that 1 == True; a context that changes from one to the other has changed."""
+    lab.builders.configure({"LOAN": {"a": "string"}})
+    for value, stored in ((1, "1"), (True, "True"), (1, "1")):
+        lab.send([{"contextId": "1", "message": {"a": value}}])
+        assert lab.fold() > 0
+        assert lab.facts()["1"]["a"] == stored
+
+
+class Faulty:
+    """A field function with a defect, and one that makes what no store takes."""
+
+    columns: ClassVar = {"s": "string", "t": "timestamp"}
+
+    def build(self, values: Any, context_time_ms: int) -> Any:
+        if values.get("bad"):
+            raise ZeroDivisionError
+        return {"s": ["\ud800x"] if values.get("list") else "\ud800x", "t": 2**70}, []
+
+
+def test_a_defect_of_a_field_function_does_not_stop_the_fold(lab: Lab) -> None:
+    """Its context is kept without fields and reported; what cannot be stored is mended or left out."""
+    from mona_server.ingest.builders import ClassBuilder, TenantBuilders
+
+    lab.builders.tenant = TenantBuilders("1", {"LOAN": ClassBuilder(Faulty(), frozenset({"bad", "list"}))})
+    lab.send([{"contextId": "1", "message": {"bad": 1}}, {"contextId": "2", "message": {}}])
+    lab.send([{"contextId": "3", "message": {"list": 1}}])
+    lab.fold()
+    facts = lab.facts()
+    assert {id_: fact.get("s", fact.get("s[]")) for id_, fact in facts.items()} == {"1": None, "2": "?x", "3": ["?x"]}
+    (hour,) = report.ingestion(lab.store, "T", "LOAN", 0, 2**60)["hours"]
+    assert [error["examples"] for error in hour["build_errors"]] == [["1"]]

@@ -6,6 +6,7 @@ builds fields when a context changes. After every step the store must answer exa
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from copy import deepcopy
@@ -102,12 +103,12 @@ class Model:
             kept = {k: v for k, v in values.items() if v is not None}
             time_ms = named * 1000 if named else arrival_ms
             self.contexts[id_] = {"values": kept, "time": time_ms, "named": bool(named), "changed": True}
-            if known is not None and (known["values"], known["time"]) == (kept, time_ms):
+            if known is not None and _texts(known["values"], known["time"]) == _texts(kept, time_ms):
                 # Nothing changed; what was built before stays.
                 self.contexts[id_]["changed"] = known.get("changed", False)
                 self.contexts[id_]["fields"] = known.get("fields")
             return
-        before = (deepcopy(known["values"]), known["time"])
+        before = _texts(known["values"], known["time"])
         for key, value in values.items():
             if action == "ADD":
                 if value is None:
@@ -125,7 +126,7 @@ class Model:
         if named:
             known["time"] = min(known["time"], named * 1000) if known["named"] else named * 1000
             known["named"] = True
-        if (known["values"], known["time"]) != before:
+        if _texts(known["values"], known["time"]) != before:
             known["changed"] = True
 
     def build(self, context: dict[str, Any]) -> None:
@@ -153,6 +154,11 @@ class Model:
 
     def facts(self) -> dict[str, Any]:
         return {id_: context["fields"] for id_, context in self.contexts.items()}
+
+
+def _texts(values: dict[str, Any], time_ms: int) -> str:
+    """To be compared: 1, 1.0 and true are three values."""
+    return json.dumps([values, time_ms])
 
 
 def build_one(value: Any, type_: str) -> Any:
