@@ -89,7 +89,7 @@ def forget_tenant(folder: Folder, job: Job, clock: Clock) -> Iterator[Step]:
 def ids_between(folder: Folder, tenant: str, name: str, from_ms: int | None, to_ms: int | None) -> list[str]:
     """Ids of the contexts whose time is in the range, from the facts: documents need no index by time."""
     snapshot = folder.store.snapshot(tenant, name)
-    duck = lake.engine(memory="1GB", spill=folder.store.data_dir / "spill")
+    duck = lake.engine(memory="1GB", spill=folder.store.data_dir / "tmp")
     facts = facts_query(duck, snapshot, ("MONA_ID", "MONA_SIGN", "MONA_TIMESTAMP"))
     rows = duck.execute(
         f"SELECT MONA_ID FROM ({facts}) WHERE MONA_TIMESTAMP >= ? AND MONA_TIMESTAMP < ?"

@@ -1,16 +1,11 @@
-"""The lake process: pending rows → files, small files → large ones, erasures, retention, the disk budget, the cube.
-
-What follows new rows (the cube) is called through :data:`AFTER_ROWS`; a hook gets the open store and must be quick
-to find that there is nothing to do.
-"""
+"""The lake process: pending rows → files, small files → large ones, erasures, retention, the disk budget."""
 
 from __future__ import annotations
 
-import importlib.util
+import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import duckdb
@@ -28,11 +23,6 @@ from mona_server.store.store import Store
 log = structlog.get_logger(__name__)
 
 DAY_MS = 86_400_000
-AfterRows = Callable[[Store, Settings], None]
-
-AFTER_ROWS: tuple[str, ...] = ("mona_server.query.cube_refresh:refresh",)
-"""``module:function`` of what is to be brought up to date after new rows; absent modules are left out."""
-
 _TICK_S = 1.0
 _RETRY_S = 5.0
 
@@ -43,7 +33,6 @@ class _Due:
 
     compact: float = 0.0
     erase: float = 0.0
-    hooks: float = 0.0
     retention: float = 0.0
     sweep: float = 0.0
 
@@ -51,18 +40,17 @@ class _Due:
 class Keeper:
     """Does the duties of the lake when they are due. Not safe for threads."""
 
-    def __init__(self, store: Store, settings: Settings, hooks: list[AfterRows]) -> None:
+    def __init__(self, store: Store, settings: Settings) -> None:
         self.store = store
         self.settings = settings
-        self._hooks = hooks
         self._due = _Due()
-        self._seen_revision = -1
+        self._spill = store.data_dir / "tmp" / "lake"
         self._duck: duckdb.DuckDBPyConnection | None = None
 
     @property
     def duck(self) -> duckdb.DuckDBPyConnection:
         if self._duck is None:
-            self._duck = lake.engine(memory="512MB", spill=self.store.data_dir / "spill")
+            self._duck = lake.engine(memory="512MB", spill=self._spill)
         return self._duck
 
     def close(self) -> None:
@@ -72,6 +60,7 @@ class Keeper:
 
     def start(self) -> None:
         """Remove what a crash left behind."""
+        shutil.rmtree(self._spill, ignore_errors=True)
         with self.store.state.reading() as connection:
             left = lake.unlisted(connection, self.store.lake)
         for path in left:
@@ -106,34 +95,14 @@ class Keeper:
         if now >= self._due.retention:
             self._due.retention = now + 600
             enforce(self.store, self.settings, now_ms)
-        self._after_rows(now)
         return more
-
-    def _after_rows(self, now: float) -> None:
-        revision = self.store.newest_revision()
-        if revision == self._seen_revision or now < self._due.hooks:
-            return
-        self._due.hooks = now + 10
-        self._seen_revision = revision
-        for hook in self._hooks:
-            hook(self.store, self.settings)
-
-
-def load_hooks(names: tuple[str, ...] = AFTER_ROWS) -> list[AfterRows]:
-    """The functions of :data:`AFTER_ROWS` that exist."""
-    found: list[AfterRows] = []
-    for name in names:
-        module, _, function = name.partition(":")
-        if importlib.util.find_spec(module) is not None:
-            found.append(getattr(importlib.import_module(module), function))
-    return found
 
 
 def serve(settings: Settings, stop: threading.Event) -> None:
     """Keep the lake until ``stop`` is set. Raises Conflict where another process keeps it."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with only_one(settings.data_dir, "lake"), Store.open(settings.data_dir, settings, state_cache_mib=8) as store:
-        keeper = Keeper(store, settings, load_hooks())
+        keeper = Keeper(store, settings)
         keeper.start()
         while not stop.is_set():
             try:

@@ -52,7 +52,6 @@ def _bytes(store: Store, settings: Settings) -> Iterator[Reading]:
         ("bytes_meta", "users, configurations, insights", [data / "meta.db", data / "meta.db-wal"]),
         ("bytes_facts", "facts", [data / "lake" / "facts"]),
         ("bytes_messages", "messages", [data / "lake" / "messages"]),
-        ("bytes_cube", "sums per segment", [data / "lake" / "cube"]),
     ):
         yield Reading(id_, title, sum(map(disk.bytes_of, paths)), "bytes")
     used = disk.bytes_of(data)

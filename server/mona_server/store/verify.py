@@ -48,7 +48,7 @@ def verify(store: Store, *, now_ms: int, repair: bool = False) -> list[Finding]:
     if damaged:
         return damaged
     findings = list(_files(store, now_ms, repair=repair))
-    duck = lake.engine(threads=2, memory="1GB", spill=store.data_dir / "spill")
+    duck = lake.engine(threads=2, memory="1GB", spill=store.data_dir / "tmp")
     for row in catalog.list_classes(store.state.connection):
         findings += _ledger(store, row, repair=repair)
         findings += _class(store, duck, row, now_ms, repair=repair)
