@@ -13,6 +13,7 @@ BENCHMARKS = {
     "ingest": "messages accepted and folded per second, bytes per message on disk",
     "edge": "the HTTP edge under load beside a no-op handler",
     "build_fields": "fields built per second",
+    "queries": "what pages ask beside plain DuckDB",
     "search_speed": "the search beside a plain GROUP BY loop and published drift packages",
     "sdk": "the SDK beside the public one",
 }

@@ -14,9 +14,9 @@ from mona_server.detect.source import Floats
 from mona_server.errors import BadRequest
 from mona_server.query import histogram, measure, requests
 from mona_server.query.conditions import Binder, fields_of, row_filter
-from mona_server.query.measure import Metric, Scan
 from mona_server.query.reader import Dataset
 from mona_server.query.requests import Reading, Window
+from mona_server.query.scan import Metric, Scan
 from mona_server.query.segments import check_segments, read_axis, read_window
 from mona_server.query.statistics import STATISTICS
 from mona_server.segment import ALL, Segment, SegmentError

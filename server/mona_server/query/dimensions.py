@@ -12,9 +12,10 @@ from mona_server.errors import BadRequest
 from mona_server.query import measure, requests
 from mona_server.query.axes import AxisPlan, code_sql, codes_sql, plan_axis
 from mona_server.query.conditions import Binder, fields_of, row_filter
-from mona_server.query.measure import Measured, Metric, Scan
+from mona_server.query.measure import Measured
 from mona_server.query.reader import Dataset
 from mona_server.query.requests import Reading, Window
+from mona_server.query.scan import Metric, Scan
 from mona_server.query.segments import check_segments, read_axis
 from mona_server.segment import ALL, Condition, Equals, OneOf, Range, Segment
 

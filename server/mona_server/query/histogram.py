@@ -11,7 +11,7 @@ from mona_server.config.segmentations import Segmentation, bucket_width
 from mona_server.detect.source import AxisRequest
 from mona_server.query.axes import AxisPlan, SegmentationOf, code_sql, codes_sql, plan_axis
 from mona_server.query.facts import Facts
-from mona_server.query.measure import Key, Scan
+from mona_server.query.scan import Key, Scan
 from mona_server.segment import Condition, Segment
 
 LARGEST = 50

@@ -7,50 +7,20 @@ over all metrics; what is no sum takes one pass per field, over net values.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mona_server.detect.source import Floats
-from mona_server.errors import BadRequest
+from mona_server.query import net_values
 from mona_server.query.engines.duckdb import unmasked
 from mona_server.query.facts import Column, Facts
 from mona_server.query.requests import Reading
-from mona_server.query.statistics import (
-    CALIBRATION_BINS,
-    STATISTICS,
-    TOP_VALUES,
-    Statistic,
-    area_under_curve,
-    find,
-    weighted_quantiles,
-)
+from mona_server.query.scan import Key, Metric, Scan, keys_of, plain, present_sql
+from mona_server.query.statistics import STATISTICS, find
 
 EXACT_ROWS = 1_000_000
 """Up to so many contexts, quantiles and AUC come from the values themselves, beyond from bins of 0.2 % width."""
-BIN_BASE = 1.002
-
-Key = tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A field and the statistics wanted of it; ``second`` is the other field of two-field statistics."""
-
-    field: str
-    types: tuple[Statistic, ...]
-    second: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """Rows to measure: ``sql`` is a sub-query with ``MONA_SIGN``, the columns of the metrics and the ``keys``."""
-
-    sql: str
-    keys: tuple[str, ...]
-    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +92,7 @@ def read_metric(
 def measure(facts: Facts, scan: Scan, metrics: Sequence[Metric]) -> Measured:
     """Sizes of all groups and the statistics of all metrics. Groups whose signs add up to 0 are left out."""
     found = _sums(facts, scan, metrics)
-    keys = _keys(found, scan)
+    keys = keys_of(found, scan)
     size = np.asarray(found["size"], np.float64)
     there = np.flatnonzero(size > 0)
     chosen = [keys[i] for i in there.tolist()]
@@ -131,29 +101,35 @@ def measure(facts: Facts, scan: Scan, metrics: Sequence[Metric]) -> Measured:
     answers = []
     for m, metric in enumerate(metrics):
         columns: dict[str, Sequence[Any]] = {}
-        for need in dict.fromkeys(statistic.need for statistic in metric.types):
-            wanted = [statistic for statistic in metric.types if statistic.need == need]
+        asked = list(metric.types)
+        binned = float(found[f"m{m}_n"].sum()) > EXACT_ROWS
+        if not binned and any(s.need == "quantiles" for s in asked) and facts.column(metric.field).kind == "numeric":
+            # One pass over the values serves all that need them.
+            together = [s for s in asked if s.need in ("quantiles", "distinct", "top")]
+            columns.update(net_values.numbers(facts, scan, metric, together, place))
+            asked = [s for s in asked if s not in together]
+        for need in dict.fromkeys(statistic.need for statistic in asked):
+            wanted = [statistic for statistic in asked if statistic.need == need]
             if need in ("moments", "pairs"):
                 prefix = f"m{m}_" if need == "moments" else f"q{m}_"
                 sums = {k.removeprefix(prefix): v[there] for k, v in found.items() if k.startswith(prefix)}
                 sums["size"] = size[there]
                 for statistic in wanted:
                     assert statistic.compute is not None
-                    columns[statistic.name] = _plain(statistic.compute(sums))
+                    columns[statistic.name] = plain(statistic.compute(sums))
             elif need == "distinct":
-                columns.update(_distinct(facts, scan, metric, wanted, place))
+                columns.update(net_values.distinct(facts, scan, metric, wanted, place))
             elif need == "top":
-                columns["top_values"] = _top(facts, scan, metric, place)
+                columns["top_values"] = net_values.top(facts, scan, metric, place)
             elif need == "quantiles":
-                binned = float(found[f"m{m}_n"].sum()) > EXACT_ROWS
                 exact &= not binned
-                columns.update(_quantiles(facts, scan, metric, wanted, place, binned=binned))
+                columns.update(net_values.quantiles(facts, scan, metric, wanted, place, binned=binned))
             elif need == "curve":
-                binned = float(found[f"q{m}_n"].sum()) > EXACT_ROWS
-                exact &= not binned
-                columns["auc"] = _curve(facts, scan, metric, place, binned=binned)
+                coarse = float(found[f"q{m}_n"].sum()) > EXACT_ROWS
+                exact &= not coarse
+                columns["auc"] = net_values.curve(facts, scan, metric, place, binned=coarse)
             else:
-                columns["calibration_error"] = _calibration(facts, scan, metric, place)
+                columns["calibration_error"] = net_values.calibration(facts, scan, metric, place)
         columns["count"] = [round(n) for n in found[f"m{m}_n"][there].tolist()]
         order = dict.fromkeys(("count", *(statistic.name for statistic in metric.types)))
         answers.append({key: {name: columns[name][i] for name in order} for i, key in enumerate(chosen)})
@@ -188,7 +164,7 @@ def _sums(facts: Facts, scan: Scan, metrics: Sequence[Metric]) -> dict[str, Any]
     near = dict(zip((c.field for c in numeric), offsets(facts, scan, numeric), strict=True))
     for i, metric in enumerate(metrics):
         column = facts.column(metric.field)
-        there = f"CASE WHEN {_present(column)} THEN {s} ELSE 0 END"
+        there = f"CASE WHEN {present_sql(column)} THEN {s} ELSE 0 END"
         items.append(f"CAST(sum({there}) AS DOUBLE) AS m{i}_n")
         if column.numeric_like and any(t.need == "moments" and not t.any_type for t in metric.types):
             c = constants[f"m{i}_c"] = near[column.field]
@@ -264,170 +240,3 @@ def _pair_sums(q: str, first: Column, second: Column, metric: Metric, near: Mapp
         for name, sign_x, sign_y in (("tp", ">=", ">="), ("fp", ">=", "<"), ("fn", "<", ">=")):
             items.append(add(name, "1", f"{both} AND {x} {sign_x} 0.5 AND {y} {sign_y} 0.5"))
     return items
-
-
-def _present(column: Column) -> str:
-    """SQL: does the row have a value."""
-    if column.lists:
-        return f"({column.sql} IS NOT NULL OR coalesce(len({column.list_sql}), 0) > 0)"
-    return f"{column.sql} IS NOT NULL"
-
-
-def _net(scan: Scan, column: Column, *, number: bool, binned: bool = False) -> str:
-    """A sub-query of net values: keys, ``v`` and ``n``, where n is not 0. Elements of arrays count one by one."""
-    value = f"CAST({column.sql} AS DOUBLE)" if number else column.sql
-    if column.lists and not number:
-        value = f"unnest(CASE WHEN len({column.list_sql}) > 0 THEN {column.list_sql} ELSE [{column.sql}] END)"
-    keys = "".join(f"{key}, " for key in scan.keys)
-    inner = f"(SELECT {keys}{value} AS v, MONA_SIGN FROM {scan.sql})"
-    if binned:
-        # Bins of equal relative width on both sides of 0; a bin stands for its middle.
-        v = f"sign(v) * pow({BIN_BASE}::DOUBLE, floor(ln(abs(v)) / ln({BIN_BASE}::DOUBLE)) + 0.5)"
-        inner = f"(SELECT {keys}CASE WHEN v = 0 THEN 0 ELSE {v} END AS v, MONA_SIGN FROM {inner} WHERE v IS NOT NULL)"
-    return (
-        f"(SELECT {keys}v, CAST(sum(MONA_SIGN) AS BIGINT) AS n FROM {inner} WHERE v IS NOT NULL "
-        f"GROUP BY {keys}v HAVING sum(MONA_SIGN) <> 0)"
-    )
-
-
-def _distinct(
-    facts: Facts, scan: Scan, metric: Metric, wanted: Sequence[Statistic], place: Mapping[Key, int]
-) -> dict[str, Sequence[Any]]:
-    column = facts.column(metric.field)
-    number = column.numeric_like and not column.lists
-    bounds = ", min(v) AS low, max(v) AS high" if number else ""
-    found = _grouped(facts, scan, f"CAST(count(*) AS DOUBLE) AS n{bounds}", _net(scan, column, number=number), place)
-    sums: dict[str, Floats] = {k: found[k] for k in ("low", "high") if k in found}
-    sums["distinct"] = np.nan_to_num(found["n"])
-    answers: dict[str, Sequence[Any]] = {}
-    for statistic in wanted:
-        assert statistic.compute is not None
-        answers[statistic.name] = (
-            _plain(statistic.compute(sums)) if number or statistic.any_type else [None] * len(place)
-        )
-    return answers
-
-
-def _grouped(facts: Facts, scan: Scan, items: str, source: str, place: Mapping[Key, int]) -> dict[str, Floats]:
-    """Columns of an aggregation, in the order of ``place``; NaN for groups that it does not have."""
-    keys = ", ".join(scan.keys)
-    group = f" GROUP BY {keys}" if keys else ""
-    found = facts.arrays(f"SELECT {keys + ', ' if keys else ''}{items} FROM {source}{group}", scan.values)
-    rows = [place.get(key, -1) for key in _keys(found, scan)]
-    known = np.asarray([i for i, row in enumerate(rows) if row >= 0], np.int64)
-    target = np.asarray(rows, np.int64)[known] if len(known) else known
-    answer = {}
-    for name, column in found.items():
-        if name not in scan.keys:
-            answer[name] = np.full(len(place), np.nan)
-            answer[name][target] = np.asarray(unmasked(column, np.nan), np.float64)[known]
-    return answer
-
-
-def _top(facts: Facts, scan: Scan, metric: Metric, place: Mapping[Key, int]) -> list[list[dict[str, Any]]]:
-    column = facts.column(metric.field)
-    net = _net(scan, column, number=False)
-    partition = f"PARTITION BY {', '.join(scan.keys)} " if scan.keys else ""
-    keys = "".join(f"{key}, " for key in scan.keys)
-    rows = facts.rows(
-        f"SELECT {keys}v, n FROM (SELECT *, row_number() OVER ({partition}ORDER BY n DESC, v) AS place FROM {net}) "
-        f"WHERE place <= {TOP_VALUES} ORDER BY {keys}place",
-        scan.values,
-    )
-    answer: list[list[dict[str, Any]]] = [[] for _ in place]
-    for row in rows:
-        group = place.get(tuple(row[: len(scan.keys)]))
-        if group is not None:
-            answer[group].append({"value": row[-2], "count": int(row[-1])})
-    return answer
-
-
-def _values_by_group(
-    facts: Facts, scan: Scan, source: str, columns: Sequence[str], place: Mapping[Key, int]
-) -> list[tuple[int, dict[str, NDArray[Any]]]]:
-    """(group, columns) of a sub-query that is ordered by its keys."""
-    keys = "".join(f"{key}, " for key in scan.keys)
-    found = facts.arrays(f"SELECT {keys}{', '.join(columns)} FROM {source} ORDER BY {keys}{columns[0]}", scan.values)
-    length = len(found[columns[0]])
-    if not length:
-        return []
-    stacked = np.stack([np.asarray(found[key], np.int64) for key in scan.keys]) if scan.keys else np.zeros((1, length))
-    starts = np.flatnonzero(np.r_[True, (np.diff(stacked, axis=1) != 0).any(axis=0)])
-    parts = []
-    for low, high in zip(starts, np.r_[starts[1:], length], strict=True):
-        group = place.get(tuple(int(found[key][low]) for key in scan.keys))
-        if group is not None:
-            parts.append((group, {name: np.asarray(found[name][low:high]) for name in columns}))
-    return parts
-
-
-def _quantiles(
-    facts: Facts, scan: Scan, metric: Metric, wanted: Sequence[Statistic], place: Mapping[Key, int], *, binned: bool
-) -> dict[str, Sequence[Any]]:
-    at = np.array([0.25, 0.75, *(s.quantile for s in wanted if s.quantile is not None)])
-    answer = np.full((len(place), len(at)), np.nan)
-    source = _net(scan, facts.column(metric.field), number=True, binned=binned)
-    for group, columns in _values_by_group(facts, scan, source, ("v", "n"), place):
-        answer[group] = weighted_quantiles(columns["v"], columns["n"].astype(np.float64), at)
-    found: dict[str, Sequence[Any]] = {}
-    place_of = 2
-    for statistic in wanted:
-        if statistic.quantile is None:
-            found[statistic.name] = _plain(answer[:, 1] - answer[:, 0])
-        else:
-            found[statistic.name] = _plain(answer[:, place_of])
-            place_of += 1
-    return found
-
-
-def _pairs(scan: Scan, first: Column, second: Column, score: str) -> str:
-    """A sub-query of net pairs: keys, ``v`` (from ``score`` over x), ``y`` (is the label positive) and ``n``."""
-    keys = "".join(f"{key}, " for key in scan.keys)
-    inner = (
-        f"(SELECT {keys}CAST({first.sql} AS DOUBLE) AS x, CAST({second.sql} AS DOUBLE) >= 0.5 AS y, MONA_SIGN "
-        f"FROM {scan.sql} WHERE {first.sql} IS NOT NULL AND {second.sql} IS NOT NULL)"
-    )
-    return (
-        f"(SELECT {keys}{score} AS v, y, CAST(sum(MONA_SIGN) AS BIGINT) AS n, sum(MONA_SIGN * x) AS total "
-        f"FROM {inner} GROUP BY {keys}{score}, y HAVING sum(MONA_SIGN) <> 0)"
-    )
-
-
-def _curve(facts: Facts, scan: Scan, metric: Metric, place: Mapping[Key, int], *, binned: bool) -> Sequence[Any]:
-    assert metric.second is not None
-    score = "round(x, 4)" if binned else "x"
-    source = _pairs(scan, facts.column(metric.field), facts.column(metric.second), score)
-    answer = np.full(len(place), np.nan)
-    for group, columns in _values_by_group(facts, scan, source, ("v", "y", "n"), place):
-        answer[group] = area_under_curve(columns["v"], columns["y"].astype(bool), columns["n"].astype(np.float64))
-    return _plain(answer)
-
-
-def _calibration(facts: Facts, scan: Scan, metric: Metric, place: Mapping[Key, int]) -> Sequence[Any]:
-    """Σ over bins of (bin size / size)·|mean score - share of positives|."""
-    assert metric.second is not None
-    score = f"least(greatest(floor(x * {CALIBRATION_BINS}), 0), {CALIBRATION_BINS - 1})"
-    source = _pairs(scan, facts.column(metric.field), facts.column(metric.second), score)
-    answer = np.full(len(place), np.nan)
-    for group, columns in _values_by_group(facts, scan, source, ("v", "y", "n", "total"), place):
-        bins = columns["v"].astype(np.int64)
-        n = columns["n"].astype(np.float64)
-        gap = np.bincount(bins, columns["total"]) - np.bincount(bins, n * columns["y"].astype(bool))
-        answer[group] = float(np.abs(gap).sum() / n.sum())
-    return _plain(answer)
-
-
-def _keys(found: Mapping[str, Any], scan: Scan) -> list[Key]:
-    if not scan.keys:
-        return [()] * len(next(iter(found.values()), ()))
-    return list(zip(*(np.asarray(found[key], np.int64).tolist() for key in scan.keys), strict=True))
-
-
-def _plain(column: Any) -> list[float | None]:
-    """Python numbers, None for NaN and infinities; whole counts stay whole."""
-    return [value if np.isfinite(value) else None for value in np.asarray(column, np.float64).tolist()]
-
-
-def no_metric(facts: Facts) -> BadRequest:
-    """Why a default metric cannot be found."""
-    return BadRequest("the class has no numeric field", hint=f"its fields are {', '.join(facts.columns) or 'none yet'}")

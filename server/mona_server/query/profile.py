@@ -9,14 +9,15 @@ from typing import Any
 from mona_server.query import measure
 from mona_server.query.facts import Column
 from mona_server.query.ingested import ALL_TIME, shown
-from mona_server.query.measure import EXACT_ROWS, Metric, Scan
 from mona_server.query.reader import Dataset
 from mona_server.query.requests import Window
+from mona_server.query.scan import Metric, Scan
 from mona_server.query.statistics import STATISTICS
 
 QUANTILES = {"0.05": "p05", "0.5": "median", "0.95": "p95"}
-SAMPLE_ROWS = 200_000
-"""Beyond a million contexts, what is no sum is taken from about so many, chosen by the hash of their id."""
+DAY_MS = 86_400_000
+EXACT_ROWS = SAMPLE_ROWS = 200_000
+"""Beyond so many contexts, what is no sum is taken from about so many, chosen by the hash of their id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,20 @@ class Overview:
 
 def overview(dataset: Dataset) -> Overview:
     """How many contexts there are, and between which times."""
-    relation = dataset.facts.relation()
-    total, first, last = dataset.facts.rows(
-        "SELECT coalesce(sum(n), 0), min(t), max(t) FROM (SELECT MONA_AXIS AS t, CAST(sum(MONA_SIGN) AS BIGINT) AS n "
-        f"FROM {relation} GROUP BY MONA_AXIS HAVING sum(MONA_SIGN) > 0)"
-    )[0]
-    return Overview(int(total), first, last)
+    facts = dataset.facts
+    # First by day, which are few; then the moments of the first and the last one.
+    days = facts.rows(
+        f"SELECT CAST(floor(MONA_AXIS / {DAY_MS}.0) AS BIGINT) AS d, CAST(sum(MONA_SIGN) AS BIGINT) AS n FROM {facts.relation()} "
+        "GROUP BY d HAVING sum(MONA_SIGN) > 0 ORDER BY d"
+    )
+    if not days:
+        return Overview(0, None, None)
+    ends = []
+    for day, end in ((days[0][0], "min"), (days[-1][0], "max")):
+        relation = facts.relation(from_ms=day * DAY_MS, to_ms=(day + 1) * DAY_MS)
+        moments = f"SELECT MONA_AXIS AS t FROM {relation} GROUP BY t HAVING sum(MONA_SIGN) > 0"
+        ends.append(facts.rows(f"SELECT {end}(t) FROM ({moments})")[0][0])
+    return Overview(sum(n for _, n in days), ends[0], ends[1])
 
 
 def field_profiles(
@@ -44,7 +53,7 @@ def field_profiles(
     """One object per field in the order of the configuration, see "field" in rest.md 4.
 
     ``count`` and ``missing_ratio`` are exact. ``distinct`` (with ``distinct_exact``), quantiles and largest values come
-    from all contexts up to a million, beyond from a uniform sample; the counts of values are then scaled up.
+    from all contexts up to 200,000, beyond from a uniform sample; the counts of values are then scaled up.
     """
     facts = dataset.facts
     columns = [facts.column(name) for name in (fields if fields is not None else dataset.columns)]

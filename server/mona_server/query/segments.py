@@ -11,9 +11,10 @@ from mona_server.query import histogram, measure, requests
 from mona_server.query.axes import AxisPlan
 from mona_server.query.conditions import Binder, check_fields, fields_of, row_filter, segment_sql
 from mona_server.query.frames import Resolution, edges_of, frame_sql
-from mona_server.query.measure import Measured, Metric, Scan
+from mona_server.query.measure import Measured
 from mona_server.query.reader import Dataset
 from mona_server.query.requests import Reading, Window
+from mona_server.query.scan import Metric, Scan
 from mona_server.query.statistics import STATISTICS
 from mona_server.segment import ALL, Segment
 

@@ -149,6 +149,8 @@ def test_an_overview_counts_contexts_that_are_there(lab: Any) -> None:
     lab.put("last", 10 * DAY_MS, {})
     lab.put("last", 10 * DAY_MS, None)
     assert profile.overview(dataset_of(lab)) == profile.Overview(400, 0, DAY_MS + 199)
+    lab.put("early", -1, {})
+    assert profile.overview(dataset_of(lab)) == profile.Overview(401, -1, DAY_MS + 199)
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), min_size=2, max_size=8))
