@@ -11,7 +11,8 @@ import resource
 import sys
 import threading
 import time
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 
 def message(fields: int, number: int) -> dict[str, Any]:
@@ -68,7 +69,10 @@ def large(job: dict[str, Any], messages: list[Any]) -> dict[str, Any]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     clock = Clock()
     assert client.export_batch(messages)["failed"] == 0
-    return {**clock.per(len(messages)), "memory_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}
+    return {
+        **clock.per(len(messages)),
+        "memory_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
+    }
 
 
 def background(job: dict[str, Any], messages: list[Any]) -> dict[str, Any]:
@@ -100,7 +104,11 @@ def background(job: dict[str, Any], messages: list[Any]) -> dict[str, Any]:
     assert client.flush(120)
     result = clock.per(len(messages))
     waits.sort()
-    return {**result, "enqueue_median_us": waits[len(waits) // 2] * 1e6, "enqueue_p99_us": waits[len(waits) * 99 // 100] * 1e6}
+    return {
+        **result,
+        "enqueue_median_us": waits[len(waits) // 2] * 1e6,
+        "enqueue_p99_us": waits[len(waits) * 99 // 100] * 1e6,
+    }
 
 
 def concurrent(job: dict[str, Any], messages: list[Any]) -> dict[str, Any]:
@@ -170,13 +178,23 @@ def main() -> None:
         import mona_sdk.client
 
         wall = time.perf_counter() - started
-        print(json.dumps({"import_ms": wall * 1e3, "import_cpu_ms": (time.process_time() - cpu) * 1e3, "of": mona_sdk.client.__name__}))
+        print(
+            json.dumps(
+                {
+                    "import_ms": wall * 1e3,
+                    "import_cpu_ms": (time.process_time() - cpu) * 1e3,
+                    "of": mona_sdk.client.__name__,
+                }
+            )
+        )
         return
     from mona_sdk.client import MonaSingleMessage
 
     logging.getLogger("mona-logger").setLevel(logging.CRITICAL)
     messages = [
-        MonaSingleMessage(message=message(job["fields"], n), contextClass="LOAN", contextId=f"id-{n}", exportTimestamp=1700000000 + n)
+        MonaSingleMessage(
+            message=message(job["fields"], n), contextClass="LOAN", contextId=f"id-{n}", exportTimestamp=1700000000 + n
+        )
         for n in range(job["messages"])
     ]
     print(json.dumps(CASES[job["case"]](job, messages)))
