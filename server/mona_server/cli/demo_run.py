@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -257,7 +258,7 @@ def _show(told: Told) -> None:
     table.add_column("that is", no_wrap=True)
     table.add_column("Level", justify="right")
     for one in told.insights:
-        title = f"[red]urgent[/red] {one['title']}" if one["urgency"] == "high" else one["title"]
+        title = ("[red]urgent[/red] " if one["urgency"] == "high" else "") + escape(one["title"])
         was = date.fromisoformat(one["day_2013"])
         table.add_row(title, one["day"], f"{was:%-d %b %Y}", words.number(one["level"]))
     console.print(table)

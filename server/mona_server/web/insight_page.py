@@ -96,7 +96,6 @@ class InsightPage:
     metric: str
     verse: str
     verse_type: str
-    stanza: str
     description: str
     value: float | None
     benchmark: float | None
@@ -107,7 +106,6 @@ class InsightPage:
     score: float
     size: float
     share: float
-    target_size: float | None
     judged: tuple[int, int]
     compared: tuple[int, int] | None
     first_s: float
@@ -115,7 +113,6 @@ class InsightPage:
     occurrences: int
     reopened: int
     resolved_s: float | None
-    now_s: float
     chart: Json | None
     """What ``chart.js`` draws; None when the series could not be read."""
     chart_problem: str
@@ -133,7 +130,6 @@ class InsightPage:
 def insight_page(
     insight: Json,
     *,
-    now_s: float,
     series: tuple[Frames, Frames] | None,
     chart_problem: str = "",
     contexts: ContextSample | None = None,
@@ -168,7 +164,6 @@ def insight_page(
         metric=signal.get("kapi") or "",
         verse=insight["verse_name"],
         verse_type=verse_type(signal),
-        stanza=insight["stanza_name"],
         description=(signal.get("verse") or {}).get("description") or "",
         value=signal.get("value"),
         benchmark=signal.get("benchmark"),
@@ -179,7 +174,6 @@ def insight_page(
         score=insight["score"],
         size=signal["segment_size"],
         share=signal["segment_ratio"],
-        target_size=signal.get("target_size"),
         judged=window.judged,
         compared=window.compared,
         first_s=insight["first_discovered"],
@@ -187,7 +181,6 @@ def insight_page(
         occurrences=insight.get("occurrences", 1),
         reopened=insight.get("reopened") or 0,
         resolved_s=insight.get("resolved_at"),
-        now_s=now_s,
         chart=chart,
         chart_problem=chart_problem or ("" if chart else "There is no data in the windows of this insight any more."),
         gates=gates(signal),

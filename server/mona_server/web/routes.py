@@ -66,7 +66,6 @@ def insight(visitor: Visitor, insight_id: str) -> Response:
     contexts, contexts_problem = reading.sample(found)
     page = insight_page(
         found,
-        now_s=reading.now_s,
         series=series,
         chart_problem=problem,
         contexts=contexts,

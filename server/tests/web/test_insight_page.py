@@ -17,7 +17,7 @@ def frames(count: int = 30) -> Frames:
 
 def test_page_of_an_insight(insight: MakeInsight) -> None:
     """The numbers of the head, the chart and the windows come from the main signal."""
-    page = insight_page(insight(), now_s=T, series=(frames(), frames()))
+    page = insight_page(insight(), series=(frames(), frames()))
     assert (page.value, page.benchmark, page.level) == (118.83, 25.47, 4.216177209898609)
     assert page.value_name == "Thu 5 Dec 2013"
     assert page.judged == (T - DAY, T)
@@ -29,7 +29,7 @@ def test_page_of_an_insight(insight: MakeInsight) -> None:
 
 def test_a_chart_that_failed_leaves_the_rest(insight: MakeInsight) -> None:
     """One failed part does not blank the page; it says why."""
-    page = insight_page(insight(), now_s=T, series=None, chart_problem="The query took too long.")
+    page = insight_page(insight(), series=None, chart_problem="The query took too long.")
     assert page.chart is None
     assert page.chart_problem == "The query took too long."
     assert page.gates
