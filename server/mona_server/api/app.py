@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 
 from mona_server import __version__
-from mona_server.api import health, openapi, sending, services, token_routes
+from mona_server.api import health, openapi, sending, services, sso_routes, token_routes
 from mona_server.api.answers import InvalidRequest, error_answer
 from mona_server.api.body import Gone
 from mona_server.api.edge import Clock, open_edge, system_clock
@@ -37,7 +37,7 @@ from mona_server.store import Store
 
 log = structlog.get_logger("mona.http")
 
-ROUTERS = (token_routes.router, services.router, health.router)
+ROUTERS = (token_routes.router, services.router, health.router, sso_routes.visits)
 """In the order in which paths are tried; the sending paths come before all of them."""
 V1_ROUTERS = tuple(
     part.router
@@ -55,6 +55,7 @@ V1_ROUTERS = tuple(
         imports,
         jobs,
         admin,
+        sso_routes,
     )
 )
 

@@ -12,7 +12,8 @@ from sqlalchemy import Engine
 
 from mona_server.api.identity import audit, hashing, tenants, tokens
 from mona_server.api.identity.jwt import Signer
-from mona_server.api.identity.roles import ANYBODY, Grant, Permission, classes, permissions
+from mona_server.api.identity.roles import ANYBODY, Grant, Permission, classes, parse_grants, permissions
+from mona_server.api.identity.sso import Federation
 from mona_server.errors import Forbidden, NotAuthenticated
 from mona_server.settings import Auth
 
@@ -61,7 +62,8 @@ class Caller:
 class Access:
     """Turns tokens into callers, and issues tokens."""
 
-    def __init__(self, meta: Engine, signer: Signer, settings: Auth) -> None:
+    def __init__(self, meta: Engine, signer: Signer, settings: Auth, federation: Federation) -> None:
+        self._federation = federation
         self._meta = meta
         self._signer = signer
         self._settings = settings
@@ -78,6 +80,11 @@ class Access:
         access = access.strip()
         if scheme.lower() != "bearer" or not access:
             raise NotAuthenticated("Authorization must be: Bearer <token>")
+        if not self._signer.issued(access):
+            program = self._federation.program(access, now_ms=now_ms)
+            if program is not None:
+                grants = parse_grants(program[1].token_roles)
+                return Caller(tenant=program[0], grants=grants, client_id=program[1].issuer, ip=ip)
         claims = self._signer.verify(access, now_ms=now_ms)
         token = tokens.find(self._meta, str(claims.get("sub")), now_ms=now_ms)
         # An access token says which tenant it was made for; one that does not fit its key is no token of ours.

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from fastapi import Request
 from sqlalchemy import Engine
 
+from mona_server import outbound
 from mona_server.api.caller import Access
 from mona_server.api.identity.jwt import Signer
+from mona_server.api.identity.sso import Federation
 from mona_server.api.work import ByteBudget, FailureLimit, TenantGate
 from mona_server.query.reader import Reader
 from mona_server.sealing import Sealer
@@ -36,6 +38,7 @@ class Edge:
     sealer: Sealer
     signer: Signer
     access: Access
+    federation: Federation
     clock: Clock
     budget: ByteBudget
     gate: TenantGate
@@ -83,13 +86,15 @@ def open_edge(settings: Settings, store: Store, *, clock: Clock = system_clock) 
     sealer = Sealer(settings.data_dir)
     signer = Signer(store.meta, sealer, settings.auth.jwt_alg, now_ms=clock())
     limits = settings.limits
+    federation = Federation(store.meta, sealer, allow_private=outbound.private_allowed(settings))
     return Edge(
         settings=settings,
         store=store,
         meta=store.meta,
         sealer=sealer,
         signer=signer,
-        access=Access(store.meta, signer, settings.auth),
+        access=Access(store.meta, signer, settings.auth, federation),
+        federation=federation,
         clock=clock,
         budget=ByteBudget(limits.max_bytes_in_work),
         gate=TenantGate(limits.max_requests_in_work, limits.max_wait_s),

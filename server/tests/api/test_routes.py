@@ -26,6 +26,8 @@ OPEN = {
     ("POST", "/oauth/token"),
     ("POST", "/api/v1/session"),
     ("POST", "/api/v1/session/password"),
+    ("GET", "/sso/login"),
+    ("GET", "/sso/callback"),
 }
 ANY_CALLER = {
     "/api/v1/limits",

@@ -37,6 +37,13 @@ class Signer:
         """A compact signed token. ``exp`` and ``iat`` are Unix seconds."""
         return jwt.encode({"alg": self._alg, "kid": self._key.kid}, claims, self._key)
 
+    def issued(self, token: str) -> bool:
+        """Does the token name a key of this server? Says nothing about its signature."""
+        try:
+            return str(_header(token).get("kid")) in self._keys
+        except (JoseError, ValueError):
+            return False
+
     def verify(self, token: str, *, now_ms: int) -> dict[str, Any]:
         """The claims of a token that this server signed and that has not ended. Raises :class:`NotAuthenticated`."""
         try:

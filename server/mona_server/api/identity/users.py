@@ -19,6 +19,7 @@ from mona_server.api.identity.roles import Grant, parse_grants
 from mona_server.errors import BadRequest, Conflict, NotAuthenticated, NotFound, Overloaded
 from mona_server.sealing import Sealer
 from mona_server.store.tables_identity import links, sessions, users
+from mona_server.store.tables_identity import tenants as tenant_table
 
 LINK_MS = {"activate": 72 * 3_600_000, "reset": 3_600_000, "login": 600_000}
 """How long a one-time link is good, by purpose."""
@@ -87,7 +88,7 @@ def invite(
 
     Raises :class:`BadRequest` and :class:`Conflict` (the address is taken).
     """
-    email = _check_email(email)
+    email = check_email(email)
     grants = [grant.to_json() for grant in parse_grants(roles)]
     tenants.ensure(meta, tenant, now_ms=now_ms)
     user_id = new_id("user")
@@ -185,6 +186,8 @@ def sign_in(
     if row is None or not good or row.state != "active":
         _failed(meta, row, now_ms=now_ms, ip=ip)
         raise NotAuthenticated("the address or the password is wrong")
+    if not row.super_admin and not _passwords_allowed(meta, row.tenant):
+        raise NotAuthenticated("sign in through the sign-in provider of your organisation")
     step: int | None = None
     if row.totp_sealed is not None:
         if not code:
@@ -351,6 +354,12 @@ def _totp_step(seed: str, code: str, *, now_ms: int, after: int | None) -> int |
     return None
 
 
+def _passwords_allowed(meta: Engine, tenant: str) -> bool:
+    with meta.connect() as db:
+        provider = db.execute(select(tenant_table.c.sso).where(tenant_table.c.id == tenant)).scalar()
+    return not provider or bool(provider.get("password_login", True))
+
+
 def _keep_an_admin(db: Connection, old: Any) -> None:
     """Called after a change to the user ``old``: if that was an active Admin, there must be another one."""
     if old.state != "active" or not _is_admin(old):
@@ -364,7 +373,8 @@ def _is_admin(row: Any) -> bool:
     return any(role["role"] == "Admin" for role in row.roles)
 
 
-def _check_email(email: str) -> str:
+def check_email(email: str) -> str:
+    """The address in lower case. Raises :class:`BadRequest`."""
     email = email.strip().lower()
     local, at, domain = email.rpartition("@")
     if not at or not local or not domain or len(email) > 254 or any(c.isspace() or c in '<>",' for c in email):

@@ -331,3 +331,15 @@ class Import(Model):
     refused: int | None
     reasons: list[Json]
     error: str | None
+
+
+class Provider(Model):
+    issuer: str = Field(examples=["https://login.example"])
+    client_id: str
+    scopes: str
+    allowed_groups: list[str]
+    group_roles: Json
+    default_role: str
+    password_login: bool
+    tenant_claim: str | None
+    token_roles: list[str]
