@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mona_server.detect import chance, chance_series, selection
 from mona_server.detect.candidates import Block
 from mona_server.detect.chance_series import Part, Stats, Windows
+from mona_server.detect.shocks import Shocks, find_shocks
 from mona_server.detect.source import AtomSums, Floats, GroupSums, SumsSource
 from mona_server.detect.verses.base import Statistic
 from mona_server.segment import ALL, Segment
@@ -29,6 +30,7 @@ PRIOR_CONTEXTS = 100.0
 """Weight of everybody's row variance in that of a segment, in contexts."""
 MIN_JUDGED = 10.0
 """With fewer expected contexts in the judged frames nothing is said about a segment."""
+SHOCKS_OF_MEANS = True
 SUSPECTS = 200
 """Most suspects that are explained together; more come in rounds."""
 ROUNDS = 8
@@ -110,18 +112,63 @@ class Evidence:
         )
         cycles = len(windows.learn) // windows.cycle if windows.cycle > 1 else 0
         self._weeks = cycles >= chance_series.ENOUGH_CYCLES
+        self._first: list[Block] = []
+        self._shocks: list[list[Shocks | None]] | None = None
         self._seen = _Candidates([], [], [[[] for _ in range(self._parts)] for _ in range(tests)])
 
     def add(self, block: Block) -> None:
-        """Take the numbers of one block of candidates."""
-        groups = block.groups
+        """Take the numbers of one block of candidates; those with one condition come first and show the shocks."""
+        if self._shocks is None and len(block.widths) <= 1:
+            self._first.append(block)
+            return
+        self._find_shocks()
+        self._take(block)
+
+    def _find_shocks(self) -> None:
+        """Once: the shocks of each part of each test, then the blocks that waited for them."""
+        if self._shocks is not None:
+            return
+        windows, plain = self.setting.windows, [b for b in self._first if not b.union]
+        self._shocks = []
+        for test in range(len(self._seen.stats)):
+            by_block = [self._deviations(block.groups, test) for block in plain]
+            if self.setting.comparison != "reference" or not by_block:
+                self._shocks.append([None] * self._parts)
+                continue
+            self._shocks.append(
+                [
+                    None
+                    if not self._shared(i)
+                    else find_shocks(
+                        [chance_series.seasonless(parts[i], windows) for parts in by_block],
+                        [parts[i].exposure for parts in by_block],
+                        [parts[i].row_variance for parts in by_block],
+                        windows.reference,
+                        windows.target,
+                    )
+                    for i in range(self._parts)
+                ]
+            )
+        first, self._first = self._first, []
+        for block in first:
+            self._take(block)
+
+    def _shared(self, part: int) -> bool:
+        """Are shocks taken off this part? Not off means over many frames: residuals hold few, and a large change of one
+        segment leaks into the scores, where it looks like small changes of others."""
+        sized = part == 0 and self.setting.statistic in (Statistic.SIZE, Statistic.SUM)
+        return sized or (SHOCKS_OF_MEANS and len(self.setting.windows.target) == 1)
+
+    def _take(self, block: Block) -> None:
+        groups, windows = block.groups, self.setting.windows
         empty = np.zeros((0, 0, 0))
         light = replace(groups, size=np.zeros((0, 0)), count=empty, total=empty, square=empty)
         self._seen.blocks.append(replace(block, groups=light))
         self._seen.sizes.append(groups.size.sum(axis=1))
+        assert self._shocks is not None
         for test, by_part in enumerate(self._seen.stats):
-            for kept, part in zip(by_part, self._deviations(groups, test), strict=True):
-                kept.append(chance_series.stats(part, self.setting.windows, self._placebos, self._weeks))
+            for kept, part, shocks in zip(by_part, self._deviations(groups, test), self._shocks[test], strict=True):
+                kept.append(chance_series.stats(part, windows, self._placebos, self._weeks, shocks))
 
     def _deviations(self, groups: GroupSums, test: int) -> list[Part]:
         """The parts of one test."""
@@ -162,6 +209,7 @@ class Evidence:
 
         ``source`` answers how suspects overlap; ``base_allowed``: the baseline itself ({}) is a candidate.
         """
+        self._find_shocks()
         return _Judge(self, source, eligible, base_allowed).run()
 
 

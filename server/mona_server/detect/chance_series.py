@@ -19,6 +19,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from mona_server.detect.shocks import Shocks
 from mona_server.detect.source import Floats
 
 MAX_PLACEBOS = 24
@@ -88,9 +89,16 @@ def mean_part(total: Floats, count: Floats, row_variance: Floats, base_mean: Flo
     return Part(deviation, count, row_variance)
 
 
-def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool) -> Stats:
+def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, shocks: Shocks | None = None) -> Stats:
     """Changes, dispersions and placebo changes of one part. ``placebos`` (reference frames, W) of 0 and 1."""
     deviation = _season_free(part, windows)
+    factors, spread = 0, 0.0
+    if shocks is not None and len(shocks):
+        factors, learnt = len(shocks), windows.reference
+        loading = seasonless(part, windows)[:, learnt] @ shocks.scores[learnt] @ shocks.inverse
+        deviation = deviation - loading @ shocks.scores.T
+        ahead = shocks.scores[windows.target].sum(axis=0)
+        spread = float(ahead @ shocks.inverse @ ahead)
     learn, cycle = windows.learn, windows.cycle
     change = deviation[:, windows.target].sum(axis=1)
     here = deviation[:, learn]
@@ -99,6 +107,7 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool) ->
     if not len(windows.reference):
         here = here - (change / exposure)[:, None] * weight
     centred, lost = _without_season(here, len(learn), cycle)
+    lost += factors
     squares = centred**2 * (len(learn) / max(len(learn) - lost, 1))
     between = squares.sum(axis=1) / exposure
     odd = (np.arange(len(learn)) // cycle) % 2 == 1
@@ -108,16 +117,23 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool) ->
     if enough_weeks and len(windows.target) >= cycle:
         weeks = here[:, len(learn) - whole :].reshape(len(here), -1, cycle).sum(axis=2)
         count = weeks.shape[1]
-        by_week = (weeks - weeks.mean(axis=1, keepdims=True)) ** 2 * (count / (count - 1))
+        free = max(count - 1 - min(factors, count // 3), 1)
+        by_week = (weeks - weeks.mean(axis=1, keepdims=True)) ** 2 * (count / free)
         weekly = by_week.sum(axis=1) / exposure
-    reference = exposure if len(windows.reference) else np.full(len(exposure), np.inf)
+    reference = np.asarray(exposure if len(windows.reference) else np.full(len(exposure), np.inf), np.float64)
     placebo, without = np.zeros((len(change), 0), np.float32), np.zeros((len(change), 0), np.float32)
     if len(windows.reference) and placebos.shape[1]:
         inside = weight @ placebos
         rest = np.maximum(exposure[:, None] - inside, 1e-9)
         summed = here @ placebos
         moved = summed * (exposure[:, None] / rest)
-        variance = inside * exposure[:, None] / rest
+        plain = inside * exposure[:, None] / rest
+        variance = plain
+        if shocks is not None and factors:
+            # Placebo frames helped to learn the exposure to shocks, so less of them is left than of judged frames.
+            ahead = shocks.scores[learn].T @ placebos
+            taken = np.einsum("fw,fg,gw->w", ahead, shocks.inverse, ahead)
+            variance = np.maximum(plain - taken * (exposure / len(learn))[:, None], 0.2 * plain)
         placebo = np.where(inside > 0, moved / np.sqrt(np.maximum(variance, 1e-9)), 0.0).astype(np.float32)
         # What is outside of the window, around its own mean: a burst inside of it must not count as noise outside.
         outside = np.maximum(len(learn) - placebos.sum(axis=0), 1.0)
@@ -129,9 +145,15 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool) ->
             left_weeks = by_week.sum(axis=1)[:, None] - by_week @ weeks_of - summed**2 / outside
             left = np.maximum(left, left_weeks / rest)
         without = (left / np.maximum(np.maximum(between, weekly), 1e-300)[:, None]).astype(np.float32)
+    target = np.asarray(part.exposure[:, windows.target].sum(axis=1), np.float64)
+    if spread:
+        # The exposure to the shocks is an estimate, too: its variance times the shocks of the judged frames.
+        alone = target + target * target / reference
+        larger: Floats = 1 + spread * exposure / len(learn) / np.maximum(alone, 1e-9)
+        between, weekly = between * larger, weekly * larger
     return Stats(
         change,
-        part.exposure[:, windows.target].sum(axis=1),
+        target,
         reference,
         between,
         weekly,
@@ -186,6 +208,28 @@ def _without_season(values: Floats, frames: int, cycle: int) -> tuple[Floats, in
     return out, cycle
 
 
+def seasonless(part: Part, windows: Windows) -> Floats:
+    """(S, K) deviations without their mean rate at the same place of the cycle in the reference frames."""
+    reference, cycle = windows.reference, windows.cycle
+    if cycle <= 1 or len(reference) < ENOUGH_CYCLES * cycle:
+        return part.deviation
+    place, rate = _seasonal_rate(part, windows)
+    return np.asarray(part.deviation - rate[:, place] * part.exposure, np.float64)
+
+
+def _seasonal_rate(part: Part, windows: Windows) -> tuple[NDArray[np.intp], Floats]:
+    """(K,) the place of each frame in the cycle, and (S, cycle) the mean deviation per exposure there."""
+    deviation, reference, cycle = part.deviation, windows.reference, windows.cycle
+    place = (np.arange(deviation.shape[1]) - reference[0]) % cycle
+    known = np.zeros(deviation.shape[1], bool)
+    known[reference] = True
+    rate = np.empty((len(deviation), cycle))
+    for j in range(cycle):
+        at = known & (place == j)
+        rate[:, j] = deviation[:, at].sum(axis=1) / np.maximum(part.exposure[:, at].sum(axis=1), 1e-9)
+    return place, rate
+
+
 def _season_free(part: Part, windows: Windows) -> Floats:
     """Deviations without what repeats with the cycle, where the target does not hold whole cycles.
 
@@ -196,13 +240,7 @@ def _season_free(part: Part, windows: Windows) -> Floats:
     frames = len(reference)
     if cycle <= 1 or frames < ENOUGH_CYCLES * cycle or len(windows.target) % cycle == 0:
         return deviation
-    place = (np.arange(deviation.shape[1]) - reference[0]) % cycle
-    known = np.zeros(deviation.shape[1], bool)
-    known[reference] = True
-    rate = np.empty((len(deviation), cycle))
-    for j in range(cycle):
-        at = known & (place == j)
-        rate[:, j] = deviation[:, at].sum(axis=1) / np.maximum(part.exposure[:, at].sum(axis=1), 1e-9)
+    place, rate = _seasonal_rate(part, windows)
     rate -= rate.mean(axis=1, keepdims=True)
     left = deviation[:, reference] - rate[:, place[reference]] * part.exposure[:, reference]
     noise = (left**2).sum(axis=1) / np.maximum(part.exposure[:, reference].sum(axis=1), 1e-9)
