@@ -4,7 +4,7 @@ Used where the chance gate is off, and for hard limits. Same metric, same direct
 
 - segments that share at least 80 % of their contexts are one, the shorter description stands;
 - a child whose change is no larger than its parent's says nothing new;
-- a parent whose change is gone without the child is the child's shadow.
+- a parent, or any segment that shares contexts, whose change is gone without them is a shadow.
 """
 
 from __future__ import annotations
@@ -89,13 +89,11 @@ def _repeats(
         return True
     if within(other.segment, main.segment):
         return other.level <= MORE * main.level
-    if within(main.segment, other.segment):
-        return not _stands_without(other, atoms, columns, inside)
-    return False
+    return jaccard > 0 and not _stands_without(other, atoms, columns, inside)
 
 
 def _stands_without(parent: Signal, atoms: AtomSums, columns: tuple[int, int], inside: Inside) -> bool:
-    """Does the parent still pass its level when the contexts of the child are taken out?"""
+    """Does a signal still pass its level when the contexts of the stronger one (the child) are taken out?"""
     if inside.verse.type.statistic is Statistic.DISTRIBUTION:
         return False
     child, outer = columns

@@ -33,6 +33,8 @@ FRAMES = "variation between frames, pooled over segments, with placebo windows"
 OFF = "off"
 HARD_LIMIT = "a hard limit needs no evidence"
 SHAPE = "chi-square law of the divergence, widened by what halves of the benchmark differ"
+MATURE = 0.5
+"""Least share of the usual share of contexts with a value from which a frame counts."""
 OWN_ERRORS = 4.0
 """Least standard errors of its own judged rows by which a child must differ from its parent."""
 
@@ -155,10 +157,21 @@ class FrameGate:
     inside: Inside
     setting: Setting
     _evidence: Evidence
+    note: str = ""
+    """What every signal of it has to say."""
 
     @classmethod
     def of(cls, inside: Inside, setting: Setting) -> FrameGate:
-        """Residuals stand beside the metrics where the segment is compared with its own past."""
+        """Residuals stand beside the metrics where the segment is compared with its own past.
+
+        Judged frames whose values are still arriving are no evidence.
+        """
+        mature = mature_target(inside, setting)
+        note = ""
+        if len(mature) < len(setting.windows.target):
+            left_out = len(setting.windows.target) - len(mature)
+            note = f"{left_out} judged frames left out, whose values are still arriving"
+            setting = replace(setting, windows=replace(setting.windows, target=mature))
         if setting.comparison == "reference" and setting.metrics:
             learn = setting.windows.reference
             effects = fit_effects(inside.source, inside.segment_axes, inside.base, learn, setting.metrics)
@@ -166,7 +179,7 @@ class FrameGate:
             inside = replace(inside, source=source, base=source.sums(()))
             first = len(inside.source.metrics)
             setting = replace(setting, residuals=tuple(range(first, first + len(setting.metrics))))
-        return cls(inside, setting, Evidence(setting, inside.base))
+        return cls(inside, setting, Evidence(setting, inside.base), note)
 
     def add(self, block: Block) -> None:
         self._evidence.add(block)
@@ -181,7 +194,7 @@ class FrameGate:
             base_allowed=setting.comparison == "reference" and inside.verse.type.with_baseline,
         )
         passed = {(one.test, one.segment): one for one in (*verdict.passed, *verdict.findings)}
-        good = {key: _with_chance(by_key[key], one) for key, one in passed.items()}
+        good = {key: _with_chance(by_key[key], one, self.note) for key, one in passed.items()}
         bad = [
             _held_back(signal, verdict.chances.get(key), inside.verse)
             for key, signal in by_key.items()
@@ -219,7 +232,9 @@ class FrameGate:
             else:
                 alone.append(good[key])
         pairs = _nested(named, good)
-        if self.inside.verse.type.statistic is Statistic.AVERAGE:
+        if self.setting.comparison != "reference":
+            _drop_weaker(pairs, related, good)
+        elif self.inside.verse.type.statistic is Statistic.AVERAGE:
             self._drop_swollen(pairs, named, related, good)
         elif self.inside.verse.type.statistic in (Statistic.SIZE, Statistic.SUM):
             _drop_diluted(pairs, related, good)
@@ -283,6 +298,16 @@ def _drop_diluted(
             related[outer] += [good[inner], *related.pop(inner)]
 
 
+def _drop_weaker(
+    pairs: Sequence[tuple[Key, Key]], related: dict[Key, list[Signal]], good: Mapping[Key, Signal]
+) -> None:
+    """Fold children that stand no further out than their parent."""
+    for inner, outer in pairs:
+        weaker = good[inner].level <= folding.MORE * good[outer].level
+        if inner in related and outer in related and weaker:
+            related[outer] += [good[inner], *related.pop(inner)]
+
+
 def setting_of(inside: Inside, rate: float, known: Sequence[Segment] = ()) -> Setting | None:
     """What is asked of the evidence; None where frames cannot tell: hard limits on totals, or too few frames."""
     verse, plan = inside.verse, inside.plan
@@ -309,6 +334,26 @@ def setting_of(inside: Inside, rate: float, known: Sequence[Segment] = ()) -> Se
         return None
     sized = statistic in (Statistic.SIZE, Statistic.SUM)
     return _setting(statistic, "reference", windows, common, known=tuple(known) if sized else ())
+
+
+def mature_target(inside: Inside, setting: Setting) -> NDArray[np.intp]:
+    """The judged frames in which about as many contexts have values as usual, for metrics that arrive late.
+
+    A frame of the judged set's end whose share of contexts with a value is below half of the reference's median share is
+    left out, for every metric. All stay where none would be left, or where presence itself is followed.
+    """
+    target, reference = setting.windows.target, setting.windows.reference
+    if setting.comparison != "reference" or setting.statistic is Statistic.RATIO or not len(reference):
+        return target
+    first = len(target)
+    for m in setting.metrics:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shares = inside.base.count[m][0] / inside.base.size[0]
+        usual = np.nanmedian(shares[reference]) if np.isfinite(shares[reference]).any() else 0.0
+        late = np.nan_to_num(shares[target]) < MATURE * usual
+        ends = np.flatnonzero(~late)
+        first = min(first, int(ends[-1]) + 1 if len(ends) else 0)
+    return target[:first] if first else target
 
 
 def windows_of(plan: Plan, verse: Verse) -> Windows:
@@ -338,8 +383,8 @@ def _setting(
     return Setting(statistic, comparison, windows, **common, **more)  # type: ignore[arg-type]
 
 
-def _with_chance(signal: Signal, one: Judged) -> Signal:
-    return replace(signal, chance=Chance(passed=True, method=FRAMES, q_value=one.q, p_value=one.p))
+def _with_chance(signal: Signal, one: Judged, note: str) -> Signal:
+    return replace(signal, chance=Chance(True, FRAMES, q_value=one.q, p_value=one.p, reason=note))
 
 
 def _held_back(signal: Signal, one: Judged | None, verse: Verse) -> Signal:

@@ -23,6 +23,7 @@ from mona_server.detect.source import SourceQuestion, SumsSource
 from mona_server.detect.table_source import Coded, Column, Elements, TableSource, coded
 from mona_server.errors import BadRequest
 from mona_server.segment import Condition, Equals, OneOf, Scalar
+from mona_server.sources.files import relation
 
 Array = NDArray[Any]
 Raw = dict[str, Array]
@@ -31,14 +32,6 @@ Progress = Callable[[float], None]
 """Told how much of the work is done, 0 to 1."""
 
 TIME_NAMES = ("exportTimestamp", "MONA_TIMESTAMP", "timestamp", "time", "ts", "datetime", "date")
-READERS = {
-    ".csv": "read_csv",
-    ".tsv": "read_csv",
-    ".parquet": "read_parquet",
-    ".json": "read_json",
-    ".jsonl": "read_json",
-    ".ndjson": "read_json",
-}
 
 
 def raw_columns(table: Any) -> Raw:
@@ -370,18 +363,5 @@ def _dicts(rows: Sequence[Any]) -> Raw:
 
 
 def _file(path: Path) -> Raw:
-    import duckdb
-
-    ending = next((s for s in reversed([suffix.lower() for suffix in path.suffixes]) if s in READERS), None)
-    if not path.exists():
-        raise BadRequest(f"there is no file {path}")
-    if ending is None:
-        raise BadRequest(f"{path.name} is no file that can be checked", hint=f"known are {', '.join(READERS)}")
-    compressed = path.suffix.lower() in (".gz", ".gzip")
-    options = ", compression = 'gzip'" if compressed and ending != ".parquet" else ""
-    try:
-        with duckdb.connect() as connection:
-            text = str(path).replace("'", "''")
-            return raw_columns(connection.sql(f"SELECT * FROM {READERS[ending]}('{text}'{options})"))
-    except duckdb.Error as error:
-        raise BadRequest(f"{path.name} cannot be read: {str(error).partition(chr(10))[0]}") from None
+    with relation(path) as rows:
+        return raw_columns(rows)

@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from mona_server import notify
 from mona_server.config.model import ContextClass
 from mona_server.detect import SearchResult, search
+from mona_server.detect.search import NOTHING
 from mona_server.detect.verses.base import Verse
 from mona_server.detect.windows import Plan, window_end
 from mona_server.errors import MonaError, NotFound
@@ -146,7 +147,7 @@ def _search(desk: Desk, tenant: str, context_class: ContextClass, verse: Verse, 
         return _Found(at_s, notes=("the class has no data",))
     plan = verse.type.plan(verse, at_s * 1000, start_ms, data.look)
     if plan is None or not len(plan.target):
-        return _Found(at_s, notes=("there is no data to judge in the windows",), revision=data.revision)
+        return _Found(at_s, notes=(NOTHING,), revision=data.revision)
     ask = plan.questions[-1]
     window = (int(plan.bounds_ms[0, 0]), int(plan.bounds_ms[-1, 1]))
     contexts = float(data.contexts(ask, window)[0])
@@ -158,6 +159,8 @@ def _search(desk: Desk, tenant: str, context_class: ContextClass, verse: Verse, 
         new = [Segment.parse(t) for t in repository.new_segments(connection, tenant, context_class.name)]
     limit = desk.settings.engine.max_candidates
     result = search(verse, data.look, end, data_start_ms=start_ms, max_candidates=limit, known=new)
+    if NOTHING in result.report.notes:  # without data nothing was judged, so nothing recovers either
+        return replace(kept, notes=(NOTHING,))
     fields = data.related_fields(verse["find_related_anomalies_for"], verse["avoid_related_anomalies_for"])
     known_events = markers.for_class(
         desk.store.meta, tenant, context_class.name, window[0] / 1000, window[1] / 1000 + 86_400

@@ -226,8 +226,13 @@ def _decompressed(path: Path, compression: str) -> Iterator[Any]:
 
 
 @contextmanager
-def _reader(path: Path, kind: str, compression: str | None) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
-    """A connection and the table function that reads the file. Kinds that DuckDB cannot unpack go through a copy."""
+def _reader(
+    path: Path, kind: str, compression: str | None, *, typed: bool = False
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+    """A connection and the table function that reads the file. Kinds that DuckDB cannot unpack go through a copy.
+
+    JSON comes as one object per row, or ``typed`` with columns.
+    """
     with tempfile.TemporaryDirectory(prefix="mona-import-") as folder, duckdb.connect() as connection:
         connection.execute("SET memory_limit = '384MB'")
         connection.execute(f"SET temp_directory = {_text(folder)}")
@@ -236,7 +241,26 @@ def _reader(path: Path, kind: str, compression: str | None) -> Iterator[tuple[du
             with _decompressed(path, compression) as stream, copy.open("wb") as file:
                 shutil.copyfileobj(stream, file, 2**20)
             path, compression = copy, None
-        yield connection, _table_function(connection, path, kind, compression)
+        yield (
+            connection,
+            _table_function(connection, path, "typed json" if typed and kind == "json" else kind, compression),
+        )
+
+
+@contextmanager
+def relation(path: Path) -> Iterator[duckdb.DuckDBPyRelation]:
+    """The rows of a file as they are, with the types that its kind or a look at it gives.
+
+    Raises BadRequest where there is no such file, or it is none of the known kinds.
+    """
+    if not path.is_file():
+        raise BadRequest(f"there is no file {path}")
+    kind, compression = _recognise(path)
+    try:
+        with _reader(path, kind, compression, typed=True) as (connection, source):
+            yield connection.sql(f"SELECT * FROM {source}")
+    except duckdb.Error as error:
+        raise BadRequest(f"{path.name} cannot be read: {_first_line(error)}") from None
 
 
 def _table_function(connection: duckdb.DuckDBPyConnection, path: Path, kind: str, compression: str | None) -> str:
@@ -246,6 +270,8 @@ def _table_function(connection: duckdb.DuckDBPyConnection, path: Path, kind: str
     packed = f", compression = '{compression}'" if compression else ""
     if kind == "json":
         return f"read_json_objects({file}, format = 'auto', maximum_object_size = 67108864{packed})"
+    if kind == "typed json":
+        return f"read_json({file}, format = 'auto', maximum_object_size = 67108864{packed})"
     if kind == "arrow":
         return _arrow(connection, path)
     encoding = "" if _is_utf8(path, compression) else ", encoding = 'latin-1'"
@@ -253,8 +279,8 @@ def _table_function(connection: duckdb.DuckDBPyConnection, path: Path, kind: str
     as_text = f"read_csv({file}, all_varchar = true, {options})"
     names = [str(row[0]) for row in connection.execute(f"DESCRIBE SELECT * FROM {as_text}").fetchall()]
     tests = ", ".join(f"bool_or(regexp_matches({_name(name)}, '^[+-]?0[0-9]'))" for name in names)
-    found = connection.execute(f"SELECT {tests} FROM (SELECT * FROM {as_text} LIMIT 200000)").fetchone()
-    texts = {name: "VARCHAR" for name, zeros in zip(names, found or (), strict=True) if zeros}
+    found = connection.execute(f"SELECT {tests} FROM (SELECT * FROM {as_text} LIMIT 200000)").fetchall()[0]
+    texts = {name: "VARCHAR" for name, zeros in zip(names, found, strict=True) if zeros}
     types = ", ".join(f"{_text(name)}: 'VARCHAR'" for name in texts)
     return f"read_csv({file}, {options}{f', types = {{{types}}}' if types else ''})"
 

@@ -66,6 +66,11 @@ def frames(tmp_path: Path) -> dict[str, Any]:
     pl.DataFrame(given).write_parquet(tmp_path / "t.parquet")
     with gzip.open(tmp_path / "t.json.gz", "wt") as file:
         json.dump(given, file)
+    with (
+        pa.OSFile(str(tmp_path / "t.arrow"), "wb") as sink,
+        pa.ipc.new_file(sink, pa.Table.from_pylist(given).schema) as out,
+    ):
+        out.write_table(pa.Table.from_pylist(given))
     (tmp_path / "t.jsonl").write_text("\n".join(json.dumps(row) for row in given))
     return {
         "list": given,
@@ -79,6 +84,7 @@ def frames(tmp_path: Path) -> dict[str, Any]:
         "parquet": str(tmp_path / "t.parquet"),
         "json.gz": tmp_path / "t.json.gz",
         "jsonl": tmp_path / "t.jsonl",
+        "arrow file": tmp_path / "t.arrow",
     }
 
 
@@ -282,7 +288,7 @@ def test_nothing_found_is_said() -> None:
         ([], CONFIG, {}, BadRequest, "no rows"),
         ([1], CONFIG, {}, BadRequest, "one object per row"),
         (Path("nowhere.csv"), CONFIG, {}, BadRequest, "no file"),
-        (Path(__file__), CONFIG, {}, BadRequest, "can be checked"),
+        (Path(__file__).parent, CONFIG, {}, BadRequest, "no file"),
         ([{"a": 1}], CONFIG, {}, BadRequest, "time of the rows"),
         ([{"a": 1, "timestamp": "x"}], CONFIG, {}, BadRequest, "holds no time"),
         ([{"timestamp": AT}], CONFIG, {"time": "when"}, BadRequest, "no column when"),

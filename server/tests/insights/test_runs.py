@@ -195,6 +195,16 @@ def test_no_data_is_an_alert_and_no_signal(mill: Mill) -> None:
     assert alert.cleared_s == T0 + 17 * DAY
 
 
+def test_without_data_nothing_recovers(mill: Mill) -> None:
+    """A run long after the last context judges nothing, so it leaves the insights as they are."""
+    mill.configure(CONFIG)
+    for number in range(14):
+        mill.send(day(number, shift=5.0 if number == 13 else 0.0))
+    mill.run(NAME, T0 + 14 * DAY)
+    assert mill.run(NAME, T0 + 400 * DAY).run["notes"] == ["there is no data to judge in the windows"]
+    assert states(mill) == [(HAIFA, "new", 1)]
+
+
 def test_a_class_without_data_has_an_empty_run(mill: Mill) -> None:
     """The run says why it found nothing."""
     mill.configure(CONFIG)

@@ -1,0 +1,216 @@
+"""The second gate: what is no chance, what is told elsewhere, what only repeats, and which frames count."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mona_server.detect import SearchResult, search
+from mona_server.detect.signal import Signal
+from mona_server.detect.table_source import Coded
+from mona_server.segment import Equals, Segment
+from tests.detect.tutorial import Table, verse
+
+DAY_MS = 86_400_000
+AT_MS = 20_000 * DAY_MS
+NOW = datetime.fromtimestamp(AT_MS / 1000, UTC)
+DAYS = 70
+
+
+def table(seed: int = 0, per_day: int = 300, **numbers: Any) -> Table:
+    """Ten weeks of contexts with two fields and a score whose days share a shock."""
+    rng = np.random.default_rng(seed)
+    day = np.repeat(np.arange(DAYS), per_day)
+    length = len(day)
+    shock = rng.normal(0, 0.2, DAYS)
+    return Table(
+        {
+            "a": Coded(rng.integers(0, 5, length).astype(np.int32), tuple("ABCDE")),
+            "b": Coded(rng.integers(0, 4, length).astype(np.int32), tuple("wxyz")),
+            "score": rng.normal(0, 1, length) + shock[day],
+            **numbers,
+        },
+        AT_MS - (DAYS - day) * DAY_MS + rng.integers(0, DAY_MS, length),
+    )
+
+
+def codes(of: Table, name: str) -> np.ndarray:
+    column = of.columns[name]
+    assert isinstance(column, Coded)
+    return column.codes
+
+
+def recent(of: Table, days: int = 14) -> np.ndarray:
+    return np.asarray(of.time_ms >= AT_MS - days * DAY_MS)
+
+
+def run(of: Table, type_name: str = "AverageDrift", **given: Any) -> SearchResult:
+    metrics = {} if type_name.startswith(("SegmentSize", "New")) else {"metrics": ["score"]}
+    asked = {"max_false_discovery_rate": 0.05, "fold_redundant": True, "segment_by": ["a", "b"]}
+    known = given.pop("known", ())
+    asked |= metrics | {"min_anomaly_level": 0.01} | given
+    return search(verse(type_name, **asked), of.source, NOW, data_start_ms=of.start_ms, known=known)
+
+
+def names(result: SearchResult) -> list[str]:
+    return [str(signal.segment) for signal in result.signals]
+
+
+@pytest.mark.parametrize(
+    "type_name", ["AverageDrift", "SumDrift", "SegmentSizeDrift", "AverageSuddenChange", "StandardDeviationDrift"]
+)
+def test_nothing_happened_nothing_is_said(type_name: str) -> None:
+    """Days with shocks of their own: at most one of eight sets has a finding; what is held back says why."""
+    found = 0
+    for seed in range(10, 18):
+        result = run(table(seed), type_name)
+        found += bool(result.findings)
+        assert all(not signal.chance.passed and signal.chance.reason for signal in result.held_back)
+    assert found <= 1
+
+
+def test_one_planted_change_is_one_finding() -> None:
+    """A shift in one segment of two fields: that segment, its relatives folded under it."""
+    for seed in range(5):
+        data = table(seed)
+        inside = recent(data) & (codes(data, "a") == 1) & (codes(data, "b") == 2)
+        data.columns["score"] = np.asarray(data.columns["score"]) + 0.6 * inside
+        result = run(data)
+        assert names(result) == ["a = B and b = y"]
+        main = result.signals[0]
+        assert main.chance.passed
+        assert main.chance.q_value is not None
+        assert main.chance.q_value < 0.01
+        assert {one.signal.folded_into for one in result.findings[0].related} <= {main.id}
+
+
+def test_everybody_moved_is_said_of_everybody() -> None:
+    """Not of the parts."""
+    data = table()
+    data.columns["score"] = np.asarray(data.columns["score"]) + 1.0 * recent(data)
+    assert names(run(data)) == ["all data"]
+
+
+def test_the_gate_can_be_switched_off() -> None:
+    """Rate 1 and no folding: every candidate that passes the level, and no test."""
+    off = run(table(), max_false_discovery_rate=1, fold_redundant=False, min_anomaly_level=0)
+    assert len(off.signals) == 1 + 5 + 4 + 20
+    assert off.held_back == ()
+    assert off.report.expected_false is None
+    assert {signal.chance.method for signal in off.signals} == {"off"}
+
+
+def test_folding_without_a_test() -> None:
+    """With the gate off a child without more of it, and a parent that lives from it, fold under the strongest."""
+    data = table()
+    inside = recent(data) & (codes(data, "a") == 1)
+    data.columns["score"] = np.asarray(data.columns["score"]) + 3.0 * inside
+    result = run(data, max_false_discovery_rate=1, min_anomaly_level=0.4)
+    assert names(result) == ["a = B"]
+    assert {one.relation for one in result.findings[0].related} <= {"child", "parent", "overlap"}
+
+
+def test_a_size_that_only_what_is_new_enlarges_is_told_once() -> None:
+    """Known new segments explain their parents."""
+    data = table()
+    a, b = codes(data, "a"), codes(data, "b")
+    pair = (a == 1) & (b == 2)
+    data.columns["b"] = Coded(np.where(pair & ~recent(data), 3, b).astype(np.int32), tuple("wxyz"))
+    new = Segment.of({"a": Equals("B"), "b": Equals("y")})
+    assert names(run(data, "NewSegments")) == [str(new)]
+    without = {signal.segment for signal in run(data, "SegmentSizeDrift").signals}
+    with_known = {signal.segment for signal in run(data, "SegmentSizeDrift", known=[new]).signals}
+    assert Segment.of({"b": Equals("y")}) in without
+    assert Segment.of({"b": Equals("y")}) not in with_known
+
+
+def test_a_new_value_is_new_once() -> None:
+    """Its combinations with others are folded under it."""
+    data = table()
+    a = codes(data, "a").copy()
+    a[recent(data) & (np.arange(len(a)) % 20 == 0)] = 5
+    data.columns["a"] = Coded(a, tuple("ABCDEF"))
+    (finding,) = run(data, "NewSegments").findings
+    assert str(finding.main.segment) == "a = F"
+    assert len(finding.related) == 4
+    assert {one.relation for one in finding.related} == {"child"}
+
+
+def test_rare_combinations_are_not_new() -> None:
+    """Thousands of possible combinations, a few contexts each: some are seen for the first time by chance."""
+    rng = np.random.default_rng(1)
+    data = table()
+    length = len(data.time_ms)
+    for name in ("c", "d"):
+        data.columns[name] = Coded(rng.integers(0, 60, length).astype(np.int32), tuple(f"{name}{i}" for i in range(60)))
+    result = run(data, "NewSegments", segment_by=["c", "d"], min_anomaly_level=0)
+    assert result.report.passed_level > 50
+    assert names(result) == []
+
+
+def test_a_hard_limit_needs_no_evidence() -> None:
+    """The baseline's violation is reported whatever chance says; segments inside of it are tested."""
+    data = table()
+    result = run(data, "AverageThreshold", threshold=-10, time_period="1w")
+    assert names(result) == ["all data"]
+    inside = recent(data, 7) & (codes(data, "a") == 1)
+    data.columns["score"] = np.asarray(data.columns["score"]) + 4.0 * inside
+    result = run(data, "AverageThreshold", threshold=2.0, time_period="1w")
+    assert names(result) == ["a = B"]
+
+
+def test_an_outlier_is_told_from_noise() -> None:
+    """One value differs from everybody in every week."""
+    data = table()
+    data.columns["score"] = np.asarray(data.columns["score"]) + 0.8 * (codes(data, "b") == 3)
+    assert names(run(data, "AverageOutlier", min_anomaly_level=0.2)) == ["b = z"]
+
+
+def test_late_values_are_no_change() -> None:
+    """Labels that arrive with delay, the early ones lower: the last frames are left out, and the finding says so."""
+    data = table()
+    score = np.asarray(data.columns["score"]).copy()
+    rng = np.random.default_rng(5)
+    young = recent(data, 4)
+    early = young & (rng.random(len(score)) < 0.1)
+    score[young] = np.nan
+    score[early] = -6.0
+    data.columns["score"] = score
+    assert names(run(data)) == []
+    inside = recent(data) & (codes(data, "a") == 1)
+    data.columns["score"] = score + 1.5 * inside
+    result = run(data)
+    assert names(result) == ["a = B"]
+    assert "4 judged frames left out" in result.signals[0].chance.reason
+
+
+def test_baselines_share_the_rate() -> None:
+    """Split into baselines, the expected number of false findings stays the verse's."""
+    result = run(table(), always_segment_baseline_by=["b"], segment_by=["a"])
+    assert result.report.expected_false == pytest.approx(0.05)
+    assert names(result) == []
+
+
+def test_a_shape_that_changed() -> None:
+    """Same mean, two humps: DistributionDrift finds it where it is, not by chance elsewhere."""
+    data = table(per_day=200)
+    score = np.asarray(data.columns["score"]).copy()
+    inside = recent(data) & (codes(data, "a") == 1)
+    score[inside] = np.sign(score[inside]) * 1.0 + score[inside] * 0.1
+    data.columns["score"] = score
+    result = run(data, "DistributionDrift", segment_by=["a"], min_anomaly_level=0.1)
+    assert names(result)[0] == "a = B"
+    assert len(result.findings) == 1
+
+
+def test_the_same_table_gives_the_same_bits() -> None:
+    """Twice the same search: equal to the last digit, q-values included."""
+
+    def numbers(result: SearchResult) -> list[tuple[Any, ...]]:
+        every: list[Signal] = [*result.signals, *result.held_back]
+        return [(s.id, s.level, s.score, s.chance.q_value, s.chance.passed) for s in every]
+
+    assert numbers(run(table(3))) == numbers(run(table(3)))
