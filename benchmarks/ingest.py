@@ -165,7 +165,7 @@ def fold(data: Path, fields: int, contexts: int, messages: int) -> Rates:
     with Store.open(data) as store:
         if contexts:
             prefill(store, contexts, fields)
-    with Store.open(data) as store:
+    with Store.open(data, folding=True) as store:
         folder = Folder(store, builders(fields))
         half = messages // 2
         label_first = random.Random(2).randrange(0, max(1, contexts - half)) // BATCH * BATCH

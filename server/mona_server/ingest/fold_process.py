@@ -66,7 +66,7 @@ def worker(folder: Folder, now: Clock = clock) -> Worker:
 def serve(settings: Settings, stop: threading.Event, *, builders: Builders | None = None) -> None:
     """Fold until ``stop`` is set. Raises Conflict where another fold works on the data directory."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with only_one(settings.data_dir, "fold"), Store.open(settings.data_dir, settings, state_cache_mib=64) as store:
+    with only_one(settings.data_dir, "fold"), Store.open(settings.data_dir, settings, folding=True) as store:
         folder = Folder(
             store, builders or ConfiguredBuilders(store.meta), batch_messages=settings.ingest.fold_batch_messages
         )

@@ -44,7 +44,7 @@ def serve(settings: Settings, stop: threading.Event) -> None:
     context = multiprocessing.get_context("spawn")
     first = True
     looked_at = 0.0
-    with Store.open(settings.data_dir, settings, state_cache_mib=4) as store:
+    with Store.open(settings.data_dir, settings) as store:
         sender = threading.Thread(target=notify_process.run, args=(store, settings, stop), name="notify", daemon=True)
         sender.start()
         while not stop.is_set():
@@ -85,7 +85,7 @@ def run_worker(settings: Settings, parent: int, recover: bool) -> None:
     def done() -> bool:
         return stopped.is_set() or os.getppid() != parent
 
-    with Store.open(settings.data_dir, settings, state_cache_mib=16) as store:
+    with Store.open(settings.data_dir, settings) as store:
         desk = Desk.of(store, settings)
         if recover:
             work.recover(desk, clock())

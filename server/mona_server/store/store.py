@@ -48,10 +48,10 @@ class Store:
         self._checked: set[int] = set()
 
     @classmethod
-    def open(cls, data_dir: Path | str, settings: Settings | None = None, *, state_cache_mib: int = 8) -> Store:
+    def open(cls, data_dir: Path | str, settings: Settings | None = None, *, folding: bool = False) -> Store:
         """Open a data directory, making or migrating what is missing or old.
 
-        ``state_cache_mib`` is the page cache of each thread's connection to ``state.db``.
+        ``folding`` is for the process that folds: it reads and writes documents all over ``state.db``.
         Raises Unavailable where it cannot be written or a newer version wrote it, DataDamaged for a broken file.
         """
         data_dir = Path(data_dir)
@@ -67,7 +67,7 @@ class Store:
                 max_keys=limits.max_idempotency_keys,
                 keep_keys_ms=round(limits.idempotency_hours * HOUR_MS),
             ),
-            State(data_dir / "state.db", cache_mib=state_cache_mib),
+            State(data_dir / "state.db", folding=folding),
             open_meta(data_dir / "meta.db", settings.store.url),
         )
 
