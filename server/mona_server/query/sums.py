@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,22 +34,16 @@ def open_source(facts: Facts, question: SourceQuestion, segmentation_of: Segment
     return FactSums(facts, question, load_rows(facts, question, segmentation_of))
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """Where the sums of one metric stand among the columns of X."""
-
-    count: int
-    total: int
-    square: int
-
-
 class FactSums:
     """Sums for one question over signed facts; the same snapshot always gives the same bits."""
 
     def __init__(self, facts: Facts, question: SourceQuestion, rows: Rows) -> None:
         self._facts, self._question, self._rows = facts, question, rows
         self._frames = len(question.edges_ms) - 1
-        self._columns, self._width = _layout(rows)
+        # X has the size, the deviations of M metrics, their squares, and the presence of those that may be missing.
+        self._metrics = len(rows.deviations)
+        self._partial = [m for m, present in enumerate(rows.present) if present is not None]
+        self._width = 1 + 2 * self._metrics + len(self._partial)
         self._kept: dict[int, Floats] = {}
         self._keep = len(rows.frame_starts) > 0 and 8 * self._width * int(rows.frame_starts[-1]) <= KEPT_BYTES
 
@@ -164,12 +157,14 @@ class FactSums:
             return self._kept[frame]
         block = np.empty((high - low, self._width))
         block[:, 0] = 1.0
-        for m, where in enumerate(self._columns):
-            deviation, present = self._rows.deviations[m][low:high], self._rows.present[m]
-            if present is not None:
-                block[:, where.count] = present[low:high]
-            block[:, where.total] = deviation
-            np.multiply(deviation, deviation, out=block[:, where.square])
+        for m, deviations in enumerate(self._rows.deviations):
+            deviation = deviations[low:high]
+            block[:, 1 + m] = deviation
+            np.multiply(deviation, deviation, out=block[:, 1 + self._metrics + m])
+        for i, m in enumerate(self._partial):
+            present = self._rows.present[m]
+            assert present is not None
+            block[:, 1 + 2 * self._metrics + i] = present[low:high]
         if self._keep:
             self._kept[frame] = block
         return block
@@ -194,9 +189,13 @@ class FactSums:
                     out[:, column, :] += self._product(frame, group[low:high], groups, origin, low, high)
 
         _in_threads(add, len(wanted), self._facts.engine.threads)
-        pick = [c.count for c in self._columns], [c.total for c in self._columns], [c.square for c in self._columns]
-        count, total, square = (out[columns].transpose(0, 2, 1) for columns in pick)
-        return out[0].T, count, total, square
+        # Frames last, without a copy: the sums of many segments are most of the memory of a search.
+        count: Floats = np.broadcast_to(out[0], (self._metrics, *out.shape[1:]))
+        if self._partial:
+            count = count.copy()
+            count[self._partial] = out[1 + 2 * self._metrics :]
+        total, square = out[1 : 1 + self._metrics], out[1 + self._metrics : 1 + 2 * self._metrics]
+        return out[0].T, count.transpose(0, 2, 1), total.transpose(0, 2, 1), square.transpose(0, 2, 1)
 
     def _product(self, frame: int, group: Codes, groups: int, origin: Indexes | None, low: int, high: int) -> Floats:
         """(width, groups): the sums of the items ``low`` to ``high``, all of one frame."""
@@ -211,16 +210,6 @@ class FactSums:
         weight = np.ones(high - low) if sign is None else sign[places]
         matrix = csc_array((weight, group, np.arange(high - low + 1, dtype=np.int32)), (groups + 1, high - low))
         return np.asarray(matrix @ block)[:groups].T
-
-
-def _layout(rows: Rows) -> tuple[list[_Columns], int]:
-    """Columns of X: 0 is the size; a metric without missing values shares it as its count."""
-    columns, width = [], 1
-    for present in rows.present:
-        count, width = (0, width) if present is None else (width, width + 1)
-        columns.append(_Columns(count, width, width + 1))
-        width += 2
-    return columns, width
 
 
 def _in_threads(work: object, frames: int, threads: int) -> None:
