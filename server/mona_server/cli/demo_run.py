@@ -37,10 +37,11 @@ if TYPE_CHECKING:
     from mona_server.store import Store
 
 PORT = 8420
+TENANT = "default"
 BATCH = 2000
 FIRST_FRAMES = 15
 """Days of data before the first search: a sudden change needs half of its 30 frames."""
-REBUILD_TIMEOUT_S = 240
+TIMEOUT_S = 600
 
 _SETTINGS = """\
 # Made by `mona demo`. The flights are public, and only programs on this machine can reach the address:
@@ -147,7 +148,7 @@ def _work(settings: Settings, told: Told, console: Console, today: date) -> None
             with told.timed("configure"):
                 _configure(client, store, told, console, first, last)
             with told.timed("detect"):
-                _detect(settings, store, told, console, first, last)
+                _detect(store, told, console, first, last)
             told.insights = _insights(client, told, first, last, today)
 
 
@@ -190,27 +191,33 @@ def _configure(client: Client, store: Store, told: Told, console: Console, first
         told.contexts = _contexts(told)
 
 
-def _detect(settings: Settings, store: Store, told: Told, console: Console, first: date, last: date) -> None:
-    """Every verse for every day of the autumn on which its window ends."""
-    from mona_server.config import revisions
-    from mona_server.detect.windows import window_end
-    from mona_server.insights.runs import Desk, run_at
+def _detect(store: Store, told: Told, console: Console, first: date, last: date) -> None:
+    """Every verse for every day of the autumn on which its window ends: a job of the server's own detect process."""
+    from mona_server.insights import work
+    from mona_server.store import jobs
 
-    days = [first + timedelta(days=n) for n in range(FIRST_FRAMES, (last - first).days + 2)]
+    begin, end = first + timedelta(days=FIRST_FRAMES - 1), last + timedelta(days=1)
+    job_id = work.ask(
+        store,
+        TENANT,
+        demo_data.CONTEXT_CLASS,
+        now=datetime.now(UTC),
+        from_s=_midnight(begin),
+        to_s=_midnight(end),
+        author="mona demo",
+    )
     with _progress(console) as progress:
-        revision = revisions.active(store.meta, "default")
-        assert revision is not None
-        context_class = revision.classes[demo_data.CONTEXT_CLASS]
-        desk = Desk.of(store, settings)
-        task = progress.add_task("Searching, one day after the other", total=len(days))
-        for day in days:
-            at = datetime.combine(day, datetime.min.time(), UTC)
-            for verse in context_class.verses:
-                if window_end(verse["cadence"], at) == at:
-                    run_at(desk, "default", context_class, verse, at, "backfill", config_id=revision.id)
-                    told.runs += 1
-            progress.advance(task)
-        desk.engine.close()
+        task = progress.add_task("Searching, one day after the other", total=(end - begin).days)
+
+        def done() -> bool:
+            job = jobs.get(store.meta, TENANT, job_id)
+            progress.update(task, completed=round(job.progress * (end - begin).days))
+            if job.state in ("failed", "cancelled"):
+                raise Unavailable(f"the search failed: {job.error}")
+            told.runs = len((job.result or {}).get("runs", ()))
+            return job.state == "done"
+
+        _wait(done, "the search")
 
 
 def _insights(client: Client, told: Told, first: date, last: date, today: date) -> list[dict[str, Any]]:
@@ -301,10 +308,10 @@ def _open_jobs(told: Told) -> bool:
 
 
 def _wait(condition: Any, what: str) -> None:
-    deadline = time.monotonic() + REBUILD_TIMEOUT_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not condition():
         if time.monotonic() > deadline:
-            raise Unavailable(f"waited {REBUILD_TIMEOUT_S} s for {what}", hint="is the machine very busy?")
+            raise Unavailable(f"waited {TIMEOUT_S} s for {what}", hint="is the machine very busy?")
         time.sleep(0.2)
 
 
