@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mona_server.detect.chance import log_two_sided
 from mona_server.detect.source import Floats
 
 Mask = NDArray[np.bool_]
@@ -103,16 +104,22 @@ def choose(
             free[h] = False
         return free
 
+    def beyond(gain: Floats) -> Floats:
+        """``-log p`` of a gain: twice of it is chi square with one degree of freedom per aspect."""
+        if len(parts) > 1:
+            return gain
+        return -log_two_sided(np.sqrt(2 * gain * (1 + NUGGET)))
+
     for _ in range(MAX_FINDINGS):
         known = [*fixed, *chosen]
         gain, remains = left(known)
-        value = gain + log_prior
+        value = beyond(gain) + log_prior
         usable = open_to(known) & (value >= cost) & (evidence(remains) >= limit)
         if not usable.any():
             break
         chosen.append(int(np.argmax(np.where(usable, value, -np.inf))))
-        chosen = _improve(chosen, list(fixed), left, open_to, log_prior, cost)
-    return _described(chosen, fixed, parts, left, log_prior)
+        chosen = _improve(chosen, list(fixed), left, open_to, beyond, log_prior, cost)
+    return _described(chosen, fixed, parts, left, beyond, log_prior)
 
 
 def _improve(
@@ -120,6 +127,7 @@ def _improve(
     fixed: list[int],
     left: Callable[[Sequence[int]], tuple[Floats, list[Floats]]],
     open_to: Callable[[Sequence[int]], Mask],
+    beyond: Callable[[Floats], Floats],
     log_prior: Floats,
     cost: float,
 ) -> list[int]:
@@ -131,7 +139,7 @@ def _improve(
                 continue
             rest = [c for c in chosen if c != h]
             gain, _ = left([*fixed, *rest])
-            value = np.where(open_to([*fixed, *rest]), gain + log_prior, -np.inf)
+            value = np.where(open_to([*fixed, *rest]), beyond(gain) + log_prior, -np.inf)
             best = int(np.argmax(value))
             if value[h] < cost and value[best] < cost:
                 chosen = rest
@@ -163,6 +171,7 @@ def _described(
     fixed: Sequence[int],
     parts: Sequence[_Information],
     left: Callable[[Sequence[int]], tuple[Floats, list[Floats]]],
+    beyond: Callable[[Floats], Floats],
     log_prior: Floats,
 ) -> list[Chosen]:
     index = [*fixed, *chosen]
@@ -174,5 +183,5 @@ def _described(
     found = []
     for place, h in enumerate(chosen, start=len(fixed)):
         gain, _ = left([*fixed, *(c for c in chosen if c != h)])
-        found.append(Chosen(h, tuple(float(e[place]) for e in effects), float(gain[h] + log_prior[h])))
+        found.append(Chosen(h, tuple(float(e[place]) for e in effects), float(beyond(gain)[h] + log_prior[h])))
     return sorted(found, key=lambda c: (-float(f"{c.score:.12g}"), c.hypothesis))
