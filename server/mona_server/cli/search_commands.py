@@ -1,10 +1,12 @@
-"""``mona detect``: the search over stored data, for one window end or each of a range."""
+"""``mona detect`` searches stored data, for one window end or each of a range; ``mona check`` searches a file."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -67,6 +69,55 @@ def detect(
         print_insights(Console(), insights)
         tests = sum(run.get("tests") or 0 for run in runs)
         print(f"{len(runs)} runs, {tests:,} tests, {len(insights)} insights")
+
+
+class Form(StrEnum):
+    """How ``mona check`` answers."""
+
+    TEXT = "text"
+    JSON = "json"
+    JUNIT = "junit"
+    SARIF = "sarif"
+    HTML = "html"
+
+
+def check(
+    file: Annotated[Path, typer.Argument(help="CSV, Parquet, JSON or Arrow; rows are contexts.")],
+    config: Annotated[Path, typer.Option("--config", help="The configuration: a JSON file.")],
+    context_class: Annotated[
+        str | None, typer.Option("--class", help="The class of the configuration, where it has several.")
+    ] = None,
+    now: Annotated[
+        str | None, typer.Option(help="Judge the windows that end at or before it. Default: after the last row.")
+    ] = None,
+    time_column: Annotated[str | None, typer.Option(help="Column with the time of the rows.")] = None,
+    verse: Annotated[list[str] | None, typer.Option("--verse", help="Only this verse; several times.")] = None,
+    form: Annotated[Form, typer.Option("--format", help="How to answer.")] = Form.TEXT,
+    as_json: Json = False,
+    output: Annotated[Path | None, typer.Option(help="Write the answer to this file.")] = None,
+) -> None:
+    """Search a file, without a server. Code 0: nothing found, 1: something found, 2: bad input."""
+    from mona_server.insights.check import check as room
+
+    moment = None if now is None else datetime.fromtimestamp(parse_time(now), UTC)
+    try:
+        result = room(file, config, now=moment, context_class=context_class, time=time_column, verses=verse)
+    except NotFound as error:
+        raise BadRequest(error.message, hint=error.hint) from None
+    answers: dict[Form, Callable[[], str]] = {
+        Form.TEXT: result.text,
+        Form.JSON: lambda: json.dumps(result.to_json()),
+        Form.JUNIT: result.to_junit,
+        Form.SARIF: lambda: json.dumps(result.to_sarif()),
+        Form.HTML: result.to_html,
+    }
+    answer = answers[Form.JSON if as_json else form]()
+    if output is None:
+        print(answer)
+    else:
+        output.write_text(answer, encoding="utf-8")
+    if result:
+        raise typer.Exit(1)
 
 
 def print_insights(console: Console, insights: list[dict[str, Any]]) -> None:

@@ -168,3 +168,39 @@ def test_detect_finds_what_changed_in_stored_data(tmp_path: Path) -> None:
         "there are daily__AverageDrift"
         in mona("detect", "--class", "LOAN", "--verse", "x", "--data", data, code=2).stderr
     )
+
+
+def test_check_searches_a_file_and_tells_by_its_code(tmp_path: Path) -> None:
+    """0 without insights, 1 with some, 2 for input that cannot be used; the same in each form of the answer."""
+    day, start = 86_400, 1_700_006_400
+    rows = [
+        {
+            "ts": start + d * day + i * 60,
+            "city": "ABCD"[i % 4],
+            "score": round((i * 37 + d * 11) % 100 / 1000 - drop, 4),
+        }
+        for d in range(56)
+        for i in range(200)
+        for drop in (0.3 if d >= 42 and i % 4 == 0 else 0,)
+    ]
+    bad = tmp_path / "bad.json"
+    bad.write_text(json.dumps(rows))
+    calm = tmp_path / "calm.json"
+    calm.write_text(json.dumps([row | {"score": (i * 37) % 100 / 1000} for i, row in enumerate(rows)]))
+    config = tmp_path / "config.json"
+    verse = {"type": "AverageDrift", "metrics": ["score"], "segment_by": ["city"]}
+    fields = {"score": {"type": "numeric"}, "city": {"type": "string"}}
+    config.write_text(json.dumps({"LOAN": {"fields": fields, "stanzas": {"daily": {"verses": [verse]}}}}))
+    options = ("--config", config, "--time-column", "ts", "--now", str(start + 56 * day))
+    found = json.loads(mona("check", bad, *options, "--class", "LOAN", "--json", code=1).stdout)
+    assert [i["main_signal"]["segment"] for i in found["insights"]] == [{"city": [{"value": "A"}]}]
+    assert "<failure" in mona("check", bad, *options, "--format", "junit", code=1).stdout
+    assert json.loads(mona("check", bad, *options, "--format", "sarif", code=1).stdout)["runs"][0]["results"]
+    page = tmp_path / "page.html"
+    mona("check", bad, *options, "--format", "html", "--output", page, code=1)
+    assert "city = A" in page.read_text()
+    mona("check", calm, *options)
+    assert "X" in mona("check", bad, *options, "--class", "X", code=2).stderr
+    assert "nothing.json" in mona("check", tmp_path / "nothing.json", *options, code=2).stderr
+    config.write_text("{")
+    assert "JSON" in mona("check", bad, *options, code=2).stderr
