@@ -18,7 +18,8 @@ from mona_server.segment import SegmentError, parse_segments
 
 STATES = ("new", "reopened", "urgency_raised", "resolved", "ongoing", "recovering")
 DEFAULT_STATES = ("new", "reopened", "urgency_raised")
-_OPTIONS = ("only_states", "schedule", "quiet_hours", "max_per_day")
+OPTIONS = ("only_states", "schedule", "quiet_hours", "max_per_day")
+_NOTES = ("description", "disabled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +56,13 @@ class Problem:
 
 
 def read(notifications: Mapping[str, Any]) -> tuple[Entry, ...]:
-    """The entries that can be used; what is wrong in one never silences the others. See :func:`check`."""
-    return tuple(entry for name, given in notifications.items() if (entry := _entry(name, given, [])) is not None)
+    """The entries that can be used and are not disabled; what is wrong in one never silences the others. See :func:`check`."""
+    found = (_entry(name, given, []) for name, given in notifications.items() if not _disabled(given))
+    return tuple(entry for entry in found if entry is not None)
+
+
+def _disabled(given: Any) -> bool:
+    return isinstance(given, Mapping) and given.get("disabled") is True
 
 
 def check(notifications: Mapping[str, Any]) -> list[Problem]:
@@ -81,14 +87,16 @@ def _entry(name: str, given: Any, problems: list[Problem]) -> Entry | None:
     options: dict[str, Any] = {}
     for key, value in given.items():
         try:
+            if value is None or (key in DESTINATION_KEYS and value in ("", [])):
+                continue
             if key in DESTINATION_KEYS:
-                destinations += DESTINATION_KEYS[key].destinations(key, value)
+                destinations += DESTINATION_KEYS[key].destinations(value)
             elif key in RULES:
                 rules[key] = _rule_value(key, value)
-            elif key in _OPTIONS:
+            elif key in OPTIONS:
                 options[key] = _option(key, value)
-            else:
-                close = get_close_matches(key, [*DESTINATION_KEYS, *RULES, *_OPTIONS], n=1)
+            elif key not in _NOTES:
+                close = get_close_matches(key, [*DESTINATION_KEYS, *RULES, *OPTIONS], n=1)
                 wrong(key, f"unknown key{f', did you mean {close[0]}?' if close else ''}", "warning")
         except (ValueError, SegmentError, BadRequest) as error:
             wrong(key, str(error))

@@ -32,7 +32,7 @@ ADDRESSES: dict[str, Any] = {
 
 def destination(name: str) -> Destination:
     channel = CHANNELS[name]
-    (found,) = channel.destinations(channel.keys[0], ADDRESSES.get(name, "https://hooks.example.org/secret/path"))
+    (found,) = channel.destinations(ADDRESSES.get(name, "https://hooks.example.org/secret/path"))
     return found
 
 
@@ -105,7 +105,7 @@ def test_every_key_of_the_specification_is_read() -> None:
 def test_webhook_body_is_the_insights_exactly(insight: MakeInsight) -> None:
     """Body and headers of the generic webhook, to the byte that a receiver checks."""
     (target,) = CHANNELS["webhook"].destinations(
-        "webhook", {"url": "https://x.example/in", "headers": {"X-Team": "ml"}, "secret": "s3cret"}
+        {"url": "https://x.example/in", "headers": {"X-Team": "ml"}, "secret": "s3cret"}
     )
     parcel = CHANNELS["webhook"].pack(notice(insight()), target)
     assert isinstance(parcel, Post)

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from mona_server.config import read_notifications
 from mona_server.notify import entries
+from mona_server.notify.channels import DESTINATION_KEYS
 from mona_server.notify.notice import InsightEvent
 from mona_server.notify.rules import RULES, inside
 from mona_server.segment import Segment
@@ -90,7 +92,7 @@ def test_inside(narrow: Any, wide: Any, expected: bool) -> None:
     [
         ({}, "team", "needs a destination"),
         ({"emails": ["nobody"]}, "team.emails", "mail address"),
-        ({"emails": []}, "team.emails", "empty"),
+        ({"emails": []}, "team", "needs a destination"),
         ({"webhook": "ftp://x"}, "team.webhook", "https://"),
         ({"webhook": {"url": "http://x.example", "headers": {"a": "b\r\nc"}}}, "team.webhook", "headers"),
         ({"emails": "a@b.example", "schedule": "monthly"}, "team.schedule", "daily@HH:MM"),
@@ -110,6 +112,19 @@ def test_problems_say_where_and_what(given: Any, path: str, words: str) -> None:
     (problem,) = entries.check({"team": given})
     assert problem.path == path
     assert words in problem.message
+
+
+def test_the_configuration_knows_the_same_words() -> None:
+    """Validation of configurations and this room name the same destinations, rules and options."""
+    assert set(read_notifications.DESTINATIONS) == set(DESTINATION_KEYS)
+    assert set(read_notifications.RULES) == {*RULES, *entries.OPTIONS}
+
+
+def test_a_disabled_entry_is_silent() -> None:
+    """It stays in the configuration and tells nobody; an empty list beside another destination is no mistake."""
+    given = {"webhook": "https://x.example", "emails": [], "description": "ops"}
+    assert [entry.name for entry in entries.read({"off": {**given, "disabled": True}, "on": given})] == ["on"]
+    assert entries.check({"on": given}) == []
 
 
 def test_a_broken_entry_does_not_silence_the_others() -> None:

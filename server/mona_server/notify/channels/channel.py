@@ -24,12 +24,9 @@ class Channel:
     read: Callable[[str, Any], Destination]
     """One value of an entry → a destination. Raises ValueError that says what is wrong."""
 
-    def destinations(self, key: str, value: Any) -> list[Destination]:
-        """All destinations under a key of an entry: one value or a list."""
-        found = [self.read(self.name, item) for item in (value if isinstance(value, list | tuple) else [value])]
-        if not found:
-            raise ValueError(f"{key} is empty")
-        return found
+    def destinations(self, value: Any) -> list[Destination]:
+        """All destinations that an entry names under a key of this channel: one value or a list."""
+        return [self.read(self.name, item) for item in (value if isinstance(value, list | tuple) else [value])]
 
 
 def read_address(channel: str, value: Any) -> Destination:
