@@ -28,7 +28,9 @@ from mona_server.segment import Equals
 LEAST_FRAMES = 8
 MOST_RELATED = 10
 MOST_CLOSE = 20
-"""So many findings of one run are looked at closely."""
+"""So many findings of one run are looked at closely, all with one scan."""
+MOST_MIXED = 5
+"""For so many, mix is told from rate: that takes a scan inside of each segment."""
 TELLING = 0.3
 """Least share of the change for which a mix is an explanation."""
 NEW_SHARE = 0.05
@@ -87,13 +89,15 @@ def explain(
     fields: Sequence[str],
     look: Look,
     markers: Sequence[Marker] = (),
+    *,
+    mixed: bool = True,
 ) -> Explanation:
-    """What may explain a signal whose segment was looked at closely."""
+    """What may explain a signal whose segment was looked at closely; ``mixed``: also mix against rate, and new values."""
     verse, groups = signal.verse, close.groups[signal.segment.text]
     notes: list[Mapping[str, Any]] = []
     share = global_share(signal, close)
     if len(close.plan.target) and len(close.plan.benchmark) and verse.type.family == "Drift":
-        notes += _mix(signal, close, look)
+        notes += _mix(signal, close, look) if mixed else []
         notes += _missing(signal, close, groups)
         notes += _volume(signal, close, groups)
     notes += _events(signal, close.plan, markers)

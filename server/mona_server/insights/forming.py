@@ -38,7 +38,9 @@ def drafts_of(
         for finding in findings:
             main = finding.main
             kept = evidence.record(main, seen.plan, seen.source, seen.groups[main.segment.text], seen.base)
-            looked_at[main.id] = _draft(finding, explain.explain(main, seen, fields, look, markers), kept)
+            mixed = len(looked_at) < explain.MOST_MIXED
+            found = explain.explain(main, seen, fields, look, markers, mixed=mixed)
+            looked_at[main.id] = _draft(finding, found, kept)
     return [looked_at.get(f.main.id) or _draft(f, explain.Explanation(), None) for f in result.findings]
 
 

@@ -234,6 +234,34 @@ def test_new_segments_are_told_once() -> None:
     assert found.table[0]["segment"] == "a = a1 and b = b1"
 
 
+def test_many_signals_of_one_cause_are_one_insight() -> None:
+    """Two hundred segments move with the one that changed; one insight names at least the ten strongest of them."""
+    rng = np.random.default_rng(0)
+    others = "bcdefg"
+    given = []
+    for number in range(70):
+        for i in range(300):
+            a = "planted" if i % 5 == 0 else f"a{i % 3}"
+            x = rng.normal() + (2.0 if a == "planted" and number >= 56 else 0.0)
+            fields = {name: f"{name}{code}" for name, code in zip(others, rng.integers(0, 4, 6), strict=True)}
+            given.append({"timestamp": (T0 + number * DAY + i) * 1000, "a": a, "x": x, **fields})
+    verse = {"type": "AverageDrift", "metrics": ["x"], "segment_by": ["a", *others], "min_anomaly_level": 1}
+    config = {
+        "C": {
+            "fields": {name: {"type": "string"} for name in f"a{others}"} | {"x": {"type": "numeric"}},
+            "stanzas": {"s": {"verses": [verse]}},
+        }
+    }
+    found = check(given, config, now=T0 + 70 * DAY)
+    assert [row["segment"] for row in found.table] == ["a = planted"]
+    report = found.verses[0].report
+    assert report.passed_level >= 200
+    related = found.insights[0]["related_signals"]
+    assert len(related) == 100  # the strongest of them
+    assert {one["relation"] for one in related[:10]} == {"child"}
+    assert [one["score"] for one in related] == sorted((one["score"] for one in related), reverse=True)
+
+
 def test_reports_for_build_servers(result: CheckResult) -> None:
     """JUnit fails the verse that found something; SARIF has one result per insight."""
     suite = ElementTree.fromstring(result.to_junit())
