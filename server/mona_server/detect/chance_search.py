@@ -387,6 +387,9 @@ class _Test:
         beyond = [c for c in beyond if judge.eligible(self.test, segments[c])]
         segments = {c: segments[c] for c in (-1, *beyond)}  # only what passed the first gate may be named
         near = [int(c) for c in order[: 2 * SUSPECTS] if abs(self.z[c]) >= 3]
+        if beyond:
+            also = {c: judge.segment(c) for c in near if c not in segments}
+            segments |= {c: segment for c, segment in also.items() if judge.eligible(self.test, segment)}
         base_passes = judge.base_allowed and self.base_score >= self.limit and judge.eligible(self.test, ALL)
         chosen: list[tuple[int, float, float]] = []  # candidate (-1: everybody), score, effect
         if beyond or base_passes:
@@ -401,7 +404,7 @@ class _Test:
         ]
         passed = [
             replace(self._judged(c), explained_by=None if c in names else self._nearest(segments[c], names))
-            for c in ([-1] if base_passes else []) + beyond
+            for c in ([-1] if base_passes else []) + beyond + [c for c in names if c >= 0 and c not in beyond]
         ]
         return findings, passed, chances
 
@@ -441,6 +444,7 @@ class _Test:
             sizes = shared if sizes is None else sizes
         assert sizes is not None
         own = np.diag(sizes)
+        inside = sizes[:count, :count] >= selection.SAME * own[:count, None]
         union = own[:, None] + own[None, :] - sizes
         jaccard = np.zeros((count + 1 + len(known),) * 2)
         places = np.concatenate([np.arange(count), count + 1 + np.arange(len(known))])
@@ -452,7 +456,10 @@ class _Test:
             z = judge.z_of(self.parts, [change[:count] for change in left], rows, judge.tails[self.test])
             everybody = self._base_z([float(change[count]) for change in left])
             z = np.concatenate([z, [everybody], np.zeros(len(known))])
-            return chance.tail_score(z, log_prior)
+            score = chance.tail_score(z, log_prior)
+            # What is beyond chance in a part of a segment is evidence for the segment, if that explains more.
+            score[:count] = np.where(inside, score[:count, None], -np.inf).max(axis=0)
+            return score
 
         found = selection.choose(
             aspects,
