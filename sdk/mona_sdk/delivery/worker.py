@@ -410,9 +410,9 @@ class Worker:
             self._owner.stats.succeed(outcome.total - outcome.failed)
             if outcome.failed:
                 self._owner.stats.fail(outcome.failed, next(iter(outcome.reasons.values()), "refused"))
-                if self._owner.wants_messages:
-                    for place, reason in outcome.reasons.items():
-                        self._owner.report(reason, [message_of(work.batch.raws[place])])
+                for place, reason in outcome.reasons.items():
+                    wanted = self._owner.wants_messages
+                    self._owner.report(reason, [message_of(work.batch.raws[place]) if wanted else {}])
         with self._changed:
             self._draining = False
             self._drain_at = time.monotonic() + pause

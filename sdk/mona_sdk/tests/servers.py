@@ -111,6 +111,7 @@ class RecordingServer:
         keep_requests: bool = True,
         delay_s: float = 0.0,
         port: int = 0,
+        routes: Optional[dict[str, Handler]] = None,
     ) -> None:
         self.announce, self.tls, self.keep_requests, self.delay_s = announce, tls, keep_requests, delay_s
         self.requests: list[Request] = []
@@ -123,6 +124,7 @@ class RecordingServer:
             REFRESH_PATH: self.issue_token,
             OIDC_PATH: self.issue_oidc_token,
             **dict.fromkeys(("/export", "/sendEvent", "/monaExport", "/monaSendEvent"), accept_all),
+            **(routes or {}),
         }
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()

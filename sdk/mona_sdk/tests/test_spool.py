@@ -228,8 +228,7 @@ def test_kill_9_of_client_and_server_loses_and_doubles_nothing(tmp_path: Path, m
                     stored[message["contextId"]] = stored.get(message["contextId"], 0) + 1
             return None if chance.random() < 0.1 else accept_all(request)
 
-    server = RecordingServer(keep_requests=False)
-    server.routes["/monaExport"] = store
+    server = RecordingServer(keep_requests=False, routes={"/monaExport": store})
     port, script = server.port, textwrap.dedent(WRITER.format(path=sys.path))
     vouched: set[str] = set()
     first, kills = 0, 0
@@ -251,8 +250,7 @@ def test_kill_9_of_client_and_server_loses_and_doubles_nothing(tmp_path: Path, m
             patience -= 1
             if patience % 7 == 0:
                 server.close()
-                server = RecordingServer(keep_requests=False, port=port)
-                server.routes["/monaExport"] = store
+                server = RecordingServer(keep_requests=False, port=port, routes={"/monaExport": store})
             if patience <= 0:
                 break
         process.send_signal(signal.SIGKILL)

@@ -342,8 +342,7 @@ def test_a_server_that_is_restarted_all_the_time_stores_each_message_once(
             lost_answer = chance.random() < 0.15
         return None if lost_answer else accept_all(request)
 
-    first = RecordingServer(keep_requests=False)
-    first.routes["/export"] = store
+    first = RecordingServer(keep_requests=False, routes={"/export": store})
     running = [first]
     client = make_client(server_url=first.url, background=True, batch_max_messages=100, flush_interval=0.01)
     stop = threading.Event()
@@ -355,9 +354,7 @@ def test_a_server_that_is_restarted_all_the_time_stores_each_message_once(
             stop.wait(0.05)
             running[-1].close()
             stop.wait(0.02)
-            fresh = RecordingServer(keep_requests=False, port=first.port)
-            fresh.routes["/export"] = store
-            running.append(fresh)
+            running.append(RecordingServer(keep_requests=False, port=first.port, routes={"/export": store}))
             restarts += 1
 
     killer = threading.Thread(target=restart)
