@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+import structlog
 from sqlalchemy import Engine
 
 from mona_server.config.model import ContextClass
@@ -24,6 +25,8 @@ from mona_server.sealing import Sealer
 from mona_server.settings import Settings
 
 __all__ = ["Entry", "InsightEvent", "Problem", "Series", "check", "deliver_due", "enqueue", "read", "send_test"]
+
+log = structlog.get_logger()
 
 
 class Storage(Protocol):
@@ -48,6 +51,9 @@ def enqueue(
     Calling it again with the same events adds nothing. ``now`` is aware.
     """
     entries = read(context_class.notifications)
+    for problem in check(context_class.notifications):
+        if problem.severity == "error":
+            log.warning("notification_unusable", context_class=context_class.name, path=problem.path)
     if not entries:
         return 0
     return queue.put(store.meta, Sealer(store.data_dir), tenant, context_class.name, entries, events, now)
