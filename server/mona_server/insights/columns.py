@@ -31,6 +31,7 @@ Raw = dict[str, Array]
 Progress = Callable[[float], None]
 """Told how much of the work is done, 0 to 1."""
 
+FREEZE_MS = 28 * 86_400_000
 TIME_NAMES = ("exportTimestamp", "MONA_TIMESTAMP", "timestamp", "time", "ts", "datetime", "date")
 
 
@@ -110,7 +111,8 @@ class TableData:
             for parameter in ("segment_by", "segment_baseline_by", "always_segment_baseline_by")
             for axis in verse.get(parameter, ())
         }
-        segmentations = {key: _conditions(context_class, columns, *key) for key in used}
+        latest = times >= times.max() - FREEZE_MS
+        segmentations = {key: _conditions(context_class, columns, latest, *key) for key in used}
         return cls(
             context_class, columns, times, {key: found for key, found in segmentations.items() if found is not None}
         )
@@ -244,9 +246,16 @@ def _elements(value: Any) -> list[Any]:
 
 
 def _conditions(
-    context_class: ContextClass, columns: Mapping[str, Column], name: str, segmentation: str | None
+    context_class: ContextClass,
+    columns: Mapping[str, Column],
+    latest: NDArray[np.bool_],
+    name: str,
+    segmentation: str | None,
 ) -> tuple[Condition, ...] | None:
-    """The segments of a field; None: each value on its own. Raises BadRequest for what cannot be segmented."""
+    """The segments of a field; None: each value on its own. Raises BadRequest for what cannot be segmented.
+
+    Buckets that follow from data are those of the ``latest`` rows, as on the server.
+    """
     field, column = context_class.saved_fields.get(name), columns.get(name)
     chosen = None if field is None else field.segmentation(segmentation)
     if field is None or column is None or (chosen is None and segmentation is not None):
@@ -259,11 +268,14 @@ def _conditions(
         return _value_conditions(chosen, column)
     present = column[~np.isnan(column)]
     if not chosen.frozen:
-        chosen = chosen.with_frozen(freeze(chosen, present))
+        recent = column[latest & ~np.isnan(column)]
+        chosen = chosen.with_frozen(freeze(chosen, recent if len(recent) else present))
     if not len(present):
         return (Equals(None),)
     if chosen.numeric:
-        return (*chosen.buckets(float(present.min()), float(present.max())).conditions, Equals(None))
+        low, high = float(present.min()), float(present.max())
+        buckets = chosen.buckets_for(low, high, lambda: _usual(present))
+        return (*buckets.conditions, Equals(None))
     values = np.unique(present)
     inside = chosen.in_range
     kept = [
@@ -273,6 +285,12 @@ def _conditions(
         or ((inside.min_value is None or v >= inside.min_value) and (inside.max_value is None or v < inside.max_value))
     ]
     return (*(Equals(int(v) if v.is_integer() else v) for v in kept), Equals(None))
+
+
+def _usual(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The range without the wildest values."""
+    low, high = np.quantile(values, (0.003, 0.997))
+    return float(low), float(high)
 
 
 def _value_conditions(chosen: Segmentation, column: Coded | Elements) -> tuple[Condition, ...]:
