@@ -12,7 +12,7 @@ that a busy machine hits all alike. Contenders:
 - peers: their whole-column drift between the last two weeks and the time before. They say which column changed,
   never in which segment. Each is used where ``benchmarks/.peers/NAME/bin/python`` exists; make one by
   ``python -m venv benchmarks/.peers/evidently`` and installing the package and pyarrow (Evidently, NannyML and
-  alibi-detect need ``pandas<3``, NannyML also ``statsmodels``, whylogs ``numpy<2``).
+  alibi-detect need ``pandas<3``, NannyML also ``statsmodels``, whylogs ``numpy<2`` and ``pyarrow<18``).
 """
 
 from __future__ import annotations
@@ -80,12 +80,12 @@ def _compare(given: argparse.Namespace, folder: Path) -> None:
         f"mona: open {mona['open']:.2f} s, then by depth "
         + ", ".join(f"{mona[f'depth{d}']:.2f} s" for d in range(1, given.depth + 1))
     )
-    for name, script in PEER_SCRIPTS.items():
+    for name, (imports, work) in PEER_SCRIPTS.items():
         python = PEERS / name / "bin" / "python"
         if not python.exists():
             print(f"{name:16} not installed ({python})")
             continue
-        _peer(name, python, script, data, given, mona["seconds"])
+        _peer(name, python, imports, work, data, given, mona["seconds"])
 
 
 def _grow(given: argparse.Namespace, folder: Path) -> None:
@@ -110,11 +110,16 @@ def _run(name: str, given: argparse.Namespace, data: Path) -> dict[str, float]:
     return found
 
 
-def _peer(name: str, python: Path, script: str, data: Path, given: argparse.Namespace, mona_s: float) -> None:
+def _peer(
+    name: str, python: Path, imports: str, work: str, data: Path, given: argparse.Namespace, mona_s: float
+) -> None:
     columns = [*(f"s{j}" for j in range(given.axes)), *(f"x{j}" for j in range(given.fields - given.axes))]
     setting = f"columns = {columns!r}\nfolder = {str(data)!r}\nsplit = {(FIRST_DAY + given.days - 14) * DAY_MS}\n"
     done = subprocess.run(
-        [str(python), "-c", setting + PEER_LOAD + script + PEER_REPORT], capture_output=True, text=True, check=False
+        [str(python), "-c", setting + PEER_LOAD + imports + PEER_START + work + PEER_REPORT],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         print(f"{name:16} failed: {(done.stderr.strip().splitlines() or ['?'])[-1][:100]}")
@@ -243,40 +248,54 @@ warnings.filterwarnings("ignore")
 import pandas as pd, pyarrow.parquet as pq
 table = pq.read_table(folder, columns=columns + ["MONA_TIMESTAMP"]).to_pandas()
 before, after = table[table["MONA_TIMESTAMP"] < split][columns], table[table["MONA_TIMESTAMP"] >= split][columns]
-started, cpu = time.perf_counter(), time.process_time()
 """
+PEER_START = "\nstarted, cpu = time.perf_counter(), time.process_time()\n"
 PEER_REPORT = """
 print(json.dumps({"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu,
                   "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 """
 PEER_SCRIPTS = {
-    "evidently": """
+    "evidently": (
+        """
 from evidently import Dataset, DataDefinition, Report
 from evidently.presets import DataDriftPreset
+""",
+        """
 numbers = [c for c in columns if c.startswith("x")]
 definition = DataDefinition(numerical_columns=numbers, categorical_columns=[c for c in columns if c not in numbers])
 sides = [Dataset.from_pandas(part, data_definition=definition) for part in (after, before)]
 Report([DataDriftPreset()]).run(*sides).dict()
 """,
-    "nannyml": """
-import nannyml
+    ),
+    "nannyml": (
+        "import nannyml",
+        """
 calculator = nannyml.UnivariateDriftCalculator(column_names=columns, chunk_number=1)
 calculator.fit(before).calculate(after)
 """,
-    "whylogs": """
+    ),
+    "whylogs": (
+        """
 import whylogs
 from whylogs.viz.drift.column_drift_algorithms import calculate_drift_scores
+""",
+        """
 calculate_drift_scores(whylogs.log(after).view(), whylogs.log(before).view())
 """,
-    "alibi-detect": """
+    ),
+    "alibi-detect": (
+        """
 import numpy as np
 from alibi_detect.cd import TabularDrift
+""",
+        """
 def coded(part):
     return np.column_stack([part[c].fillna(0) if c.startswith("x") else codes[c][part.index] for c in columns])
 codes = {c: pd.Series(pd.factorize(table[c])[0], index=table.index) for c in columns if not c.startswith("x")}
 categories = {i: None for i, c in enumerate(columns) if not c.startswith("x")}
 TabularDrift(coded(before), p_val=0.05, categories_per_feature=categories).predict(coded(after))
 """,
+    ),
 }
 
 

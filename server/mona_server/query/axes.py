@@ -17,6 +17,9 @@ from mona_server.errors import BadRequest
 from mona_server.query.facts import Facts
 from mona_server.segment import Condition, Equals, OneOf, Scalar
 
+LONGEST_VALUE = 500
+"""Characters of a text that can be a segment of its own."""
+
 SegmentationOf = Callable[[str, str | None], Segmentation | None]
 """(field, name or None for the default) → its segmentation, None when it has none."""
 
@@ -136,14 +139,16 @@ def _value_axis(
     sources = [f"SELECT {column.sql} AS v, MONA_SIGN AS sign FROM {rows}"]
     if column.lists:
         sources.append(f"SELECT unnest({column.list_sql}) AS v, MONA_SIGN AS sign FROM {rows}")
+    # Long texts are nobody's category: they are in no segment, like values beyond the largest ones.
+    short = f"CASE WHEN len(v) <= {LONGEST_VALUE} THEN v END" if column.kind == "string" else "v"
     found = facts.rows(
-        f"SELECT v, CAST(sum(sign) AS BIGINT) AS n FROM ({' UNION ALL '.join(sources)}) "
-        f"WHERE v IS NOT NULL GROUP BY v ORDER BY n DESC, v LIMIT {int(chosen.max_values) + 1}",
+        f"SELECT {short} AS v, CAST(sum(sign) AS BIGINT) AS n FROM ({' UNION ALL '.join(sources)}) "
+        f"WHERE v IS NOT NULL GROUP BY {short} ORDER BY n DESC, v LIMIT {int(chosen.max_values) + 2}",
         values,
     )
-    complete = len(found) <= chosen.max_values
-    if not complete:
-        del found[chosen.max_values :]
+    kept = [row for row in found if row[0] is not None]
+    complete = len(kept) == len(found) and len(kept) <= chosen.max_values
+    found = kept[: chosen.max_values]
     dictionary: tuple[Scalar, ...] = tuple(sorted((row[0] for row in found), key=_order))
     gone = {row[0] for row in found if row[1] <= 0}
     in_range = chosen.in_range

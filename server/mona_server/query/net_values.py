@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mona_server.detect.source import Floats
+from mona_server.query.axes import LONGEST_VALUE
 from mona_server.query.engines.duckdb import unmasked
 from mona_server.query.facts import Column, Facts
 from mona_server.query.scan import Key, Metric, Scan, keys_of, plain
@@ -80,8 +81,9 @@ def top(facts: Facts, scan: Scan, metric: Metric, place: Mapping[Key, int]) -> l
     net = _net(scan, column, number=False)
     partition = f"PARTITION BY {', '.join(scan.keys)} " if scan.keys else ""
     keys = "".join(f"{key}, " for key in scan.keys)
+    value = f"CASE WHEN len(v) > {LONGEST_VALUE} THEN left(v, {LONGEST_VALUE}) || '…' ELSE v END"
     rows = facts.rows(
-        f"SELECT {keys}v, n FROM (SELECT *, row_number() OVER ({partition}ORDER BY n DESC, v) AS place FROM {net}) "
+        f"SELECT {keys}{value if column.sql_type == 'VARCHAR' else 'v'} AS v, n FROM (SELECT *, row_number() OVER ({partition}ORDER BY n DESC, v) AS place FROM {net}) "
         f"WHERE place <= {TOP_VALUES} ORDER BY {keys}place",
         scan.values,
     )

@@ -250,6 +250,18 @@ def test_only_the_largest_values_are_searched(new_lab: Any) -> None:
     assert source.sums((0,)).size[:, 0].tolist() == [3, 3]
 
 
+def test_long_texts_and_strange_ones_are_safe(new_lab: Any) -> None:
+    """Quotes, NUL and backslashes are values like any other; texts beyond 500 characters are in no segment."""
+    lab = new_lab(KINDS)
+    strange = ["it's", "a\0b", 'say "hi"', "back\\slash", "", "x" * 500]
+    for i, city in enumerate([*strange, "y" * 501, None]):
+        lab.put(str(i), 0, {"city": city})
+    lab.flush()
+    source = open_source(lab.facts(), SourceQuestion((AxisRequest("city"),), (), EDGES[:2]))
+    assert source.axes[0].conditions == (*(Equals(text) for text in sorted(strange)), Equals(None))
+    assert source.sums((0,)).size[:, 0].tolist() == [1] * 7
+
+
 def test_given_boundaries_take_the_place_of_a_segmentation(new_lab: Any) -> None:
     """They have open ends, so every number has a bucket."""
     lab = new_lab(KINDS)
