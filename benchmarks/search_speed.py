@@ -12,7 +12,8 @@ that a busy machine hits all alike. Contenders:
 - peers: their whole-column drift between the last two weeks and the time before. They say which column changed,
   never in which segment. Each is used where ``benchmarks/.peers/NAME/bin/python`` exists; make one by
   ``python -m venv benchmarks/.peers/evidently`` and installing the package and pyarrow (Evidently, NannyML and
-  alibi-detect need ``pandas<3``, NannyML also ``statsmodels``, whylogs ``numpy<2`` and ``pyarrow<18``).
+  alibi-detect need ``pandas<3``, NannyML also ``statsmodels``, whylogs ``whylogs[viz]``; whylogs and alibi-detect
+  ``numpy<2`` and ``pyarrow<18``).
 """
 
 from __future__ import annotations
