@@ -26,6 +26,7 @@ from mona_server.api.v1 import (
     insights,
     jobs,
     meta,
+    operations,
     query,
     session,
     views,
@@ -54,6 +55,7 @@ V1_ROUTERS = tuple(
         views,
         imports,
         jobs,
+        operations,
         admin,
         sso_routes,
     )

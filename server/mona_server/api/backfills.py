@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
 
 from mona_server.api.caller import Caller
 from mona_server.api.edge import Edge
 from mona_server.api.identity import audit
 from mona_server.config import revisions
+from mona_server.config.changes import changes
 from mona_server.errors import BadRequest, NotFound
 from mona_server.ingest.backfill import default_range
 from mona_server.store import jobs
@@ -33,21 +34,34 @@ def fields(
     return job_id
 
 
+def insights(
+    edge: Edge, caller: Caller, context_class: str, from_s: float | None, to_s: float | None, verses: list[str] | None
+) -> str:
+    """Queue runs of verses for every T in a range; the job's id. Without a begin: the last 8 weeks of data."""
+    from mona_server.insights import work  # brings the search with it, which this process needs only here
+
+    if from_s is None:
+        found = default_range(edge.store, caller.tenant, context_class)
+        if found is None:
+            raise NotFound(f"Unknown context class: {context_class}", hint="there is no data of it")
+        from_s = found[0] / 1000
+    return work.ask(
+        edge.store,
+        caller.tenant,
+        context_class,
+        now=datetime.fromtimestamp(edge.clock() / 1000, UTC),
+        verses=verses,
+        from_s=from_s,
+        to_s=to_s,
+        reason="backfill",
+        author=caller.author,
+    )
+
+
 def after_upload(edge: Edge, caller: Caller, saved: revisions.Saved) -> dict[str, str]:
     """Queue the default rebuild of each class whose fields the upload changed and that has data: class → job id."""
     revision = saved.revision
-    if revision.parent is None:
-        changed = set(revision.normal)
-    else:
-        changed = {name for name in revision.normal if any(_about_fields(diff, name) for diff in revision.diffs)}
+    parent = revisions.get(edge.meta, caller.tenant, revision.parent) if revision.parent else None
+    changed = {name for name, one in changes(parent.classes if parent else {}, revision.classes).items() if one.fields}
     known = {info.name for info in edge.store.classes(caller.tenant) if info.contexts}
     return {name: fields(edge, caller, name) for name in sorted(changed & known)}
-
-
-def _about_fields(diff: Any, name: str) -> bool:
-    path: str = diff["path"]
-    return (
-        path == name
-        or path == f"{name}.fields"
-        or path.startswith((f"{name}.fields.", f"{name}.data", f"{name}.time_zone"))
-    )

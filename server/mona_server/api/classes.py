@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from mona_server.api import queries
 from mona_server.api.caller import Caller
 from mona_server.api.edge import Edge
 from mona_server.api.identity.roles import Permission
 from mona_server.config import revisions
 from mona_server.config.model import ContextClass
 from mona_server.errors import NotFound
-from mona_server.store import ClassInfo, contexts
+from mona_server.insights import listing
+from mona_server.query import service
+from mona_server.store import ClassInfo
 
 _DAY_S = 86_400
 
@@ -20,8 +23,9 @@ def listed(edge: Edge, caller: Caller) -> list[dict[str, Any]]:
     data = {info.name: info for info in edge.store.classes(caller.tenant)}
     revision = revisions.active(edge.meta, caller.tenant)
     configured = dict(revision.classes) if revision is not None else {}
+    opened = listing.open_counts(edge.store, caller.tenant)
     return [
-        _shown(name, data.get(name), configured.get(name))
+        _shown(name, data.get(name), configured.get(name)) | {"open_insights": opened.get(name, {}).get("open", 0)}
         for name in sorted(data.keys() | configured.keys())
         if caller.may(Permission.INVESTIGATE, name)
     ]
@@ -29,10 +33,14 @@ def listed(edge: Edge, caller: Caller) -> list[dict[str, Any]]:
 
 def get(edge: Edge, caller: Caller, name: str) -> dict[str, Any]:
     """One class. Raises :class:`NotFound`."""
-    for shown in listed(edge, caller):
-        if shown["name"] == name:
-            return shown
-    raise NotFound(f"Unknown context class: {name}")
+    shown = next((one for one in listed(edge, caller) if one["name"] == name), None)
+    if shown is None:
+        raise NotFound(f"Unknown context class: {name}")
+    if not shown["contexts"]:
+        return shown
+    exact = service.overview(queries.dataset(edge, caller, name))
+    first, last = (None if ms is None else ms / 1000 for ms in (exact.first_ms, exact.last_ms))
+    return shown | {"contexts": exact.contexts, "first": first, "last": last}
 
 
 def configured(edge: Edge, tenant: str, name: str) -> ContextClass:
@@ -63,24 +71,9 @@ def _shown(name: str, data: ClassInfo | None, config: ContextClass | None) -> di
 
 def context(edge: Edge, caller: Caller, name: str, context_id: str) -> dict[str, Any]:
     """One context with its history. Raises :class:`NotFound`."""
-    record = contexts.read_context(edge.store, caller.tenant, name, context_id)
-    with edge.reader.engine.connection() as duck:
-        history = contexts.message_history(edge.store, duck, caller.tenant, name, context_id)
-    return {
-        "contextId": record.context_id,
-        "arcClass": record.context_class,
-        "timestamp": record.time_ms / 1000,
-        "first_arrival": record.arrival_ms / 1000,
-        "last_update": record.updated_ms / 1000,
-        "fields": record.fields,
-        "message": record.variables,
-        "history": [
-            {
-                "arrival": message.arrival_ms / 1000,
-                "action": message.action,
-                "exportTimestamp": None if message.export_ms is None else message.export_ms / 1000,
-                "message": message.values,
-            }
-            for message in history
-        ],
-    }
+    return service.get_context(edge.reader, caller.tenant, name, context_id)
+
+
+def fields(edge: Edge, caller: Caller, name: str) -> list[dict[str, Any]]:
+    """A profile of each field of a class."""
+    return service.field_profiles(queries.dataset(edge, caller, name))

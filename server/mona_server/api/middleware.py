@@ -20,9 +20,8 @@ from mona_server.settings import Limits
 log = structlog.get_logger("mona.http")
 
 CSP = (
-    # Plotly sets styles on its elements; scripts come from this server only.
-    "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; object-src 'none'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
 )
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SLOW_S = 5.0

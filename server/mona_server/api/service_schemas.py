@@ -293,6 +293,31 @@ SERVICES: dict[str, Operation] = {
         answer_example={"response_data": {"segments": [], "baseline": {}, "total_segments": 0, "truncated": False}},
     ),
 }
+_SIDE = obj({"from": TIME, "to": TIME}, {"segment": SEGMENT})
+_WINDOW_EXAMPLE = {"context_class": "LOAN", "timestamp_from": 1700000000, "timestamp_to": 1700086400}
+HISTOGRAM: tuple[Schema, Any] = (
+    obj(
+        {**_CLASS, "timestamp_from": TIME, "timestamp_to": TIME, "field": NAME},
+        {"segment": SEGMENT, "segmentation": TEXT},
+    ),
+    {**_WINDOW_EXAMPLE, "field": "amount"},
+)
+COMPARE: tuple[Schema, Any] = (
+    obj({**_CLASS, "a": _SIDE, "b": _SIDE}, {"fields": {"type": "array", "items": TEXT}}),
+    {
+        "context_class": "LOAN",
+        "a": {"from": 1700000000, "to": 1700086400, "segment": {}},
+        "b": {"from": 1699913600, "to": 1700000000, "segment": {}},
+        "fields": ["amount"],
+    },
+)
+CORRELATIONS: tuple[Schema, Any] = (
+    obj(
+        {**_CLASS, "timestamp_from": TIME, "timestamp_to": TIME},
+        {"segment": SEGMENT, "fields": {"type": "array", "items": TEXT}},
+    ),
+    _WINDOW_EXAMPLE,
+)
 SERVICES["/stats"] = SERVICES["/get_segments_for_dimensions"]
 
 _MESSAGE = obj(

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -39,13 +40,10 @@ def test_many_large_bodies_at_once(tmp_path: Path) -> None:
     server = subprocess.Popen([sys.executable, "-c", SERVE, str(tmp_path), str(port)])
     try:
         up.wait_until_healthy(f"http://127.0.0.1:{port}", timeout_s=60)
-        connection = http.client.HTTPConnection("127.0.0.1", port)
-        connection.request(
-            "POST",
-            "/identity/resources/auth/v1/api-token",
-            json.dumps({"clientId": key.client_id, "secret": key.secret}),
-        )
-        headers = {"Authorization": f"Bearer {json.loads(connection.getresponse().read())['accessToken']}"}
+        with closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
+            credentials = json.dumps({"clientId": key.client_id, "secret": key.secret})
+            connection.request("POST", "/identity/resources/auth/v1/api-token", credentials)
+            headers = {"Authorization": f"Bearer {json.loads(connection.getresponse().read())['accessToken']}"}
         one = json.dumps({"arcClass": "A", "message": {"text": "x" * 900}}).encode()
         count = (64 * MIB - 100) // (len(one) + 1)
         body = b'{"messages": [' + b",".join([one] * count) + b"]}"
@@ -61,11 +59,11 @@ def test_many_large_bodies_at_once(tmp_path: Path) -> None:
                 peak = max(peak, process.memory_info().rss)
 
         def send() -> None:
-            sender = http.client.HTTPConnection("127.0.0.1", port, timeout=900)
-            sender.request("POST", "/export", body, headers)
-            answer = sender.getresponse()
-            answer.read()
-            statuses.append(answer.status)
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=900)) as sender:
+                sender.request("POST", "/export", body, headers)
+                answer = sender.getresponse()
+                answer.read()
+                statuses.append(answer.status)
 
         watcher = threading.Thread(target=watch)
         watcher.start()

@@ -77,8 +77,29 @@ def test_statistics_of_segments(loans: Api) -> None:
     assert loans.post("/api/v1/query/segment", ask).json()["segments"] == [segment]
     rows = loans.post("/api/v1/query/segment?format=table", {**ask, "time_series_resolutions": ["1d"]}).json()["rows"]
     assert rows == [{"time": AT, "segment": "city = Eilat", "size": 10, "amount count": 10, "amount average": 10}]
-    (shape,) = loans.post("/api/v1/query/histogram", ask).json()["segments"]
-    assert sum(item["size"] for item in shape["histograms"]["amount"]) == 10
+
+
+def test_more_questions(loans: Api) -> None:
+    """How a field is spread, two windows compared, correlations, and a profile of every field."""
+    window = {key: SEGMENT[key] for key in SEGMENT}
+    shape = loans.post("/api/v1/query/histogram", {**window, "field": "city"})
+    assert shape.status_code == 200, shape.text
+    sides = {"a": {"from": AT, "to": AT + 10}, "b": {"from": AT + 10, "to": AT + 20}}
+    compared = loans.post("/api/v1/query/compare", {"context_class": "LOAN", **sides})
+    assert compared.status_code == 200, compared.text
+    assert loans.post("/api/v1/query/correlations", window).status_code == 200
+    profiles = {one["name"]: one for one in loans.get("/api/v1/classes/LOAN/fields").json()["items"]}
+    assert (profiles["amount"]["count"], profiles["city"]["type"]) == (20, "string")
+    for path in ("histogram", "compare", "correlations"):
+        assert loans.post(f"/api/v1/query/{path}", {"context_class": "LOAN"}).status_code in {200, 400}
+        assert (
+            loans.post(
+                f"/api/v1/query/{path}", {**window, **sides, "field": "city"}, token=loans.token(tenant="acme")
+            ).status_code
+            == 404
+        )
+    exact = loans.get("/api/v1/classes/LOAN").json()
+    assert (exact["contexts"], exact["first"], exact["last"]) == (20, AT, AT + 19)
 
 
 def test_segments_of_a_field(loans: Api) -> None:

@@ -109,6 +109,44 @@ def test_upload_rebuilds_the_last_weeks(api: Api) -> None:
     assert api.get("/api/v1/jobs/x").status_code == 404
     assert api.get(f"/api/v1/jobs/{job['id']}", token=api.token(tenant="acme")).status_code == 404
     assert api.post("/api/v1/backfill", {"context_class": "NOPE"}).status_code == 404
+    both = api.post("/api/v1/backfill", {"context_class": "LOAN", "what": ["fields", "insights"]}).json()
+    assert set(both["jobs"]) == {"fields", "insights"}
+
+
+def test_only_changed_fields_are_rebuilt(api: Api) -> None:
+    """An upload that changes no field queues nothing; one that does, queues its class alone."""
+    config = {name: {"fields": {"amount": {"type": "numeric"}}} for name in ("LOAN", "CHAT")}
+    api.post("/upload_config", {"config": config, "commit_message": "m"})
+    api.send("LOAN", rows(3))
+    api.send("CHAT", rows(3))
+    config["LOAN"]["description"] = "words only"  # type: ignore[assignment]
+    api.post("/upload_config", {"config": config, "commit_message": "m"})
+    assert api.get("/api/v1/jobs").json()["items"] == []
+    config["CHAT"]["fields"]["city"] = {"type": "string"}
+    api.post("/upload_config", {"config": config, "commit_message": "m"})
+    assert [job["parameters"]["context_class"] for job in api.get("/api/v1/jobs").json()["items"]] == ["CHAT"]
+
+
+def test_operations(api: Api) -> None:
+    """Readings of the server, its settings without passwords, and a test of a notification; for who may."""
+    assert {"id", "title", "value", "unit", "status", "advice"} == set(api.get("/api/v1/doctor").json()["items"][0])
+    assert api.get("/api/v1/settings").json()["limits"]["max_messages"] == 100_000
+    assert api.get("/api/v1/settings", token=api.token("Viewer")).status_code == 403
+    hook = {"webhook": "https://hooks.example/s3cr3t"}
+    config = {"LOAN": {"fields": {"amount": {"type": "numeric"}}, "notifications": {"team": hook}}}
+    api.post("/upload_config", {"config": config, "commit_message": "m"})
+    sent = api.post("/api/v1/notifications/test", {"context_class": "LOAN", "name": "team"})
+    assert (sent.status_code, len(sent.json()["deliveries"])) == (202, 1)
+    assert "s3cr3t" not in sent.text
+    assert api.post("/api/v1/notifications/test", {"context_class": "LOAN", "name": "nobody"}).status_code == 404
+
+
+def test_settings_hide_passwords(make_api: Callable[..., Api]) -> None:
+    """An address that holds a password is masked."""
+    api = make_api(notifications={"smtp_url": "smtp://user:s3cr3t@mail.example"})
+    shown = api.get("/api/v1/settings")
+    assert shown.json()["notifications"]["smtp_url"] == "***"
+    assert "s3cr3t" not in shown.text
 
 
 def test_deletes_are_jobs(api: Api) -> None:

@@ -35,6 +35,12 @@ def get_class(request: Request, caller: Investigator, context_class: str) -> Res
     return single(request, classes.get(edge_of(request), caller, context_class))
 
 
+@router.get("/classes/{context_class}/fields", response_model=m.Fields)
+def fields(request: Request, caller: Investigator, context_class: str) -> Response:
+    """A profile of each field: type, count, missing share, distinct values, quantiles, largest values."""
+    return JSON({"items": classes.fields(edge_of(request), caller, context_class)})
+
+
 @router.get("/classes/{context_class}/ingestion", response_model=m.Ingestion)
 def ingestion(
     request: Request,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
@@ -29,13 +29,22 @@ class Backfill(Input):
         None, alias="from", ge=-1e11, le=1e11, allow_inf_nan=False, description="Unix seconds of the context time."
     )
     to: float | None = Field(None, ge=-1e11, le=1e11, allow_inf_nan=False, description="Excluded.")
+    what: list[Literal["fields", "insights"]] = Field(default=["fields"], min_length=1, max_length=2)
+    verses: list[str] | None = Field(None, description="Only these verses; for insights.")
 
 
-@router.post("/backfill", status_code=202, response_model=m.JobId)
+@router.post("/backfill", status_code=202, response_model=m.BackfillJobs)
 def backfill(request: Request, caller: DataManager, ask: Backfill) -> Response:
-    """Rebuild fields of old contexts with the active configuration. Without bounds: the last 8 weeks of data."""
-    bounds = {"from_ms": _ms(ask.from_), "to_ms": _ms(ask.to)}
-    return JSON({"job_id": backfills.fields(edge_of(request), caller, ask.context_class, **bounds)}, 202)
+    """Rebuild fields of old contexts with the active configuration (default: the last 8 weeks of data), or run verses
+    for every T of a range; backfilled insights notify nobody."""
+    edge = edge_of(request)
+    from_ms, to_ms = _ms(ask.from_), _ms(ask.to)
+    made = {}
+    if "fields" in ask.what:
+        made["fields"] = backfills.fields(edge, caller, ask.context_class, from_ms=from_ms, to_ms=to_ms)
+    if "insights" in ask.what:
+        made["insights"] = backfills.insights(edge, caller, ask.context_class, ask.from_, ask.to, ask.verses)
+    return JSON({"job_id": next(iter(made.values())), "jobs": made}, 202)
 
 
 @router.get("/jobs", response_model=m.Page[m.Job])

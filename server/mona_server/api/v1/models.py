@@ -93,10 +93,15 @@ class ContextClass(Model):
     name: str = Field(examples=["LOAN"])
     configured: bool
     contexts: int = Field(examples=[39032])
-    first: float | None = Field(description="Begin of the first day with a context.", examples=[1611878400])
-    last: float | None = Field(description="End of the last day with a context.", examples=[1619654400])
+    first: float | None = Field(
+        description="Time of the first context; in lists the begin of its day.", examples=[1611878400]
+    )
+    last: float | None = Field(
+        description="Time of the last context; in lists the end of its day.", examples=[1619654400]
+    )
     fields: int
     verses: int
+    open_insights: int
     parent: str | None
 
 
@@ -118,6 +123,10 @@ class Ingestion(Model):
 
 class JobId(Model):
     job_id: str = Field(examples=["0b1c"])
+
+
+class BackfillJobs(JobId):
+    jobs: dict[str, str] = Field(description="What is rebuilt → job.")
 
 
 class Job(Model):
@@ -343,3 +352,35 @@ class Provider(Model):
     password_login: bool
     tenant_claim: str | None
     token_roles: list[str]
+
+
+class Reading(Model):
+    id: str = Field(examples=["lag_s"])
+    title: str
+    value: float
+    unit: str
+    status: str = Field(description="ok, warning, bad", examples=["ok"])
+    advice: str
+
+
+class Readings(Model):
+    items: list[Reading]
+
+
+class Deliveries(Model):
+    deliveries: list[str]
+
+
+class FieldProfile(Model):
+    name: str = Field(examples=["amount"])
+    type: str = Field(examples=["numeric"])
+    count: float
+    missing_ratio: float | None
+
+
+class Fields(Model):
+    items: list[FieldProfile]
+
+
+class Answer(Model):
+    """Free JSON of the query room."""

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from mona_server.api import queries
 from mona_server.api.answers import JSON
 from mona_server.api.edge import edge_of
-from mona_server.api.service_schemas import SERVICES
+from mona_server.api.service_schemas import COMPARE, CORRELATIONS, HISTOGRAM, SERVICES, Schema
 from mona_server.api.shapes import Investigator
 from mona_server.api.v1 import models as m
 from mona_server.api.wire_names import Ask
@@ -22,7 +22,11 @@ router = APIRouter(tags=["queries"])
 def _body(path: str) -> dict[str, Any]:
     """The request body of an original service, as OpenAPI describes it."""
     described = SERVICES[path]
-    media = {"schema": described.request, "example": described.example}
+    return _asked((described.request, described.example))
+
+
+def _asked(described: tuple[Schema, Any]) -> dict[str, Any]:
+    media = {"schema": described[0], "example": described[1]}
     return {"requestBody": {"required": True, "content": {"application/json": media}}}
 
 
@@ -38,11 +42,22 @@ def segment(
     return JSON(queries.segment_table(found) if format == "table" else found)
 
 
-@router.post("/query/histogram", response_model=m.SegmentAnswer, openapi_extra=_body("/get_segment"))
+@router.post("/query/histogram", response_model=m.Answer, openapi_extra=_asked(HISTOGRAM))
 def histogram(request: Request, caller: Investigator, ask: Ask) -> Response:
-    """The distribution of each metric in each segment: `/query/segment` with `with_histogram`."""
-    asked = {**ask, "with_histogram": True}
-    return JSON(queries.ask(edge_of(request), caller, asked, service.SegmentRequest, service.get_segment))
+    """How one field is spread, in whole or over time."""
+    return JSON(queries.ask(edge_of(request), caller, ask, service.HistogramRequest, service.get_histogram))
+
+
+@router.post("/query/compare", response_model=m.Answer, openapi_extra=_asked(COMPARE))
+def compare(request: Request, caller: Investigator, ask: Ask) -> Response:
+    """Two windows or two segments: per field statistics of both, histograms on common bins, distance, q-value."""
+    return JSON(queries.ask(edge_of(request), caller, ask, service.CompareRequest, service.compare))
+
+
+@router.post("/query/correlations", response_model=m.Answer, openapi_extra=_asked(CORRELATIONS))
+def correlations(request: Request, caller: Investigator, ask: Ask) -> Response:
+    """Correlations of the numeric fields in a window and segment."""
+    return JSON(queries.ask(edge_of(request), caller, ask, service.CorrelationsRequest, service.correlations))
 
 
 @router.post(
