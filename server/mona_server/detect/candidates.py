@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mona_server.detect.levels import Mask, take
+from mona_server.detect.passers import condition_of
 from mona_server.detect.source import Axis, GroupSums, SumsSource
-from mona_server.segment import Condition, Equals, Range, Segment
+from mona_server.segment import Equals, Range, Segment
 
 DEEP = 3
 DEEP_SUPPORT = 50
@@ -36,7 +37,7 @@ class Block:
     def segment(self, row: int, axes: Sequence[Axis]) -> Segment:
         """The segment of one row."""
         conditions = {
-            axes[axis].field: _condition(axes[axis], int(code), width)
+            axes[axis].field: condition_of(axes[axis], int(code), width)
             for axis, code, width in zip(self.groups.axes, self.groups.codes[row], self.widths, strict=True)
         }
         return Segment.of(conditions)
@@ -191,13 +192,3 @@ def _unions(block: Block, axes: Sequence[Axis]) -> Iterator[Block]:
             square=one.square + other.square,
         )
         yield Block(groups, tuple(2 if j == i else 1 for j in range(len(block.widths))))
-
-
-def _condition(axis: Axis, code: int, width: int) -> Condition:
-    first = axis.conditions[code]
-    if width == 1:
-        return first
-    last = axis.conditions[code + width - 1]
-    assert isinstance(first, Range)
-    assert isinstance(last, Range)
-    return Range(first.min_value, last.max_value)

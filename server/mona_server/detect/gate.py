@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mona_server.detect import exact
 from mona_server.detect.candidates import Block
 from mona_server.detect.levels import Levels, Mask, Parts, Scene, Sizes, round12, take_sizes
-from mona_server.detect.signal import Chance, Signal
+from mona_server.detect.passers import Part, taken
 from mona_server.detect.source import Codes, GroupSums, SumsSource
 from mona_server.detect.verses.base import Statistic, Verse
 from mona_server.detect.windows import Plan
@@ -40,8 +40,8 @@ class Count:
     tests: int = 0
 
 
-def passing(inside: Inside, block: Block, count: Count, *, own_baseline: bool = False) -> Iterator[Signal]:
-    """The signals of one block that pass gate 1."""
+def passing(inside: Inside, block: Block, count: Count, *, own_baseline: bool = False) -> Iterator[Part]:
+    """What passes gate 1 of one block, a part per metric."""
     verse, source = inside.verse, inside.source
     sizes = verse.type.sizes(verse, inside.plan, block.groups, inside.base)
     rows = np.flatnonzero(sizes.passed)
@@ -66,8 +66,13 @@ def passing(inside: Inside, block: Block, count: Count, *, own_baseline: bool = 
                     levels, int(row), exact.again(scene, int(row), source, block.segment(int(row), source.axes))
                 )
         count.tests += int(np.count_nonzero(levels.usable & sizes.passed))
-        for row in np.flatnonzero(_passed(verse, levels, sizes)):
-            yield _signal(inside, scene, levels, metric, int(row), block)
+        passed = np.flatnonzero(_passed(verse, levels, sizes))
+        if len(passed):
+            axes = tuple(source.axes[axis] for axis in block.groups.axes)
+            codes, kept = block.groups.codes[passed], taken(levels, sizes, passed)
+            yield Part(
+                verse, inside.plan, inside.baseline, axes, codes, block.widths, metric, *kept, own_baseline=own_baseline
+            )
 
 
 def _passed(verse: Verse, levels: Levels, sizes: Sizes) -> Mask:
@@ -103,37 +108,3 @@ def _rows_of(codes: Codes, wanted: Codes) -> NDArray[np.intp]:
     rows = np.full(int(place.max(initial=0)) + 1, -1, dtype=np.intp)
     rows[place[: len(codes)]] = np.arange(len(codes))
     return np.asarray(rows[place[len(codes) :]], dtype=np.intp)
-
-
-def _signal(inside: Inside, scene: Scene, levels: Levels, metric: str | None, row: int, block: Block) -> Signal:
-    sizes, plan = scene.sizes, inside.plan
-    std = float(levels.std[row])
-    at = sizes.target_ratio, sizes.benchmark_ratio
-    return Signal(
-        verse=inside.verse,
-        at_ms=plan.at_ms,
-        metric=metric,
-        segment=block.segment(row, inside.source.axes),
-        baseline=inside.baseline,
-        level=float(levels.level[row]),
-        infinite=bool(levels.infinite[row]),
-        value=float(levels.value[row]),
-        benchmark=float(levels.benchmark[row]),
-        std=None if np.isnan(std) else std,
-        size=float(sizes.size[row]),
-        ratio=float(sizes.ratio[row]),
-        baseline_size=sizes.baseline_size,
-        target_size=float(sizes.target[row]),
-        benchmark_size=float(sizes.benchmark[row]),
-        count=float(levels.count[row]),
-        min_level=float(inside.verse["min_anomaly_level"] if levels.min_level is None else levels.min_level[row]),
-        target_ratio=None if at[0] is None else float(at[0][row]),
-        benchmark_ratio=None if at[1] is None else float(at[1][row]),
-        target_baseline=sizes.target_baseline,
-        benchmark_baseline=sizes.benchmark_baseline,
-        target_ms=plan.target_ms,
-        benchmark_ms=plan.benchmark_ms,
-        own_baseline=scene.own_baseline,
-        union=block.union,
-        chance=Chance(True, "off", p_value=None if levels.p_value is None else float(levels.p_value[row])),
-    )

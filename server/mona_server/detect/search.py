@@ -11,8 +11,9 @@ from datetime import datetime
 from mona_server.detect.baselines import baselines
 from mona_server.detect.candidates import Block, Limits, Tally, blocks
 from mona_server.detect.gate import Count, Inside, passing
+from mona_server.detect.passers import Passers
 from mona_server.detect.second_gate import Gate, Settled, open_gate
-from mona_server.detect.signal import Report, SearchResult, Signal, strength
+from mona_server.detect.signal import Report, SearchResult, strength
 from mona_server.detect.sliced import StackedSource
 from mona_server.detect.source import SumsSource
 from mona_server.detect.verses.base import Statistic, Verse
@@ -52,9 +53,9 @@ def search(
     passed = 0
     for place in places:
         gate = open_gate(place, rate, known)
-        signals = _level_gate(gate, tally, count, max_candidates)
-        passed += len(signals)
-        settled.append(gate.settle(signals))
+        passers = _level_gate(gate, tally, count, max_candidates)
+        passed += len(passers)
+        settled.append(gate.settle(passers))
         sizes[0] += float(place.base.size[:, plan.target.frames].sum())
         sizes[1] += float(place.base.size[:, plan.benchmark.frames].sum())
     findings = sorted((f for one in settled for f in one.findings), key=lambda finding: strength(finding.main))
@@ -68,7 +69,7 @@ def search(
         pruned=tally.pruned,
         tests=sum(tested) if tested else count.tests,
         passed_level=passed,
-        passed_chance=passed - len(held_back),
+        passed_chance=passed - sum(one.kept_back for one in settled),
         max_depth_used=tally.max_depth_used,
         expected_false=sum(one.expected_false or 0.0 for one in settled) if tested else None,
         target_size=sizes[0],
@@ -115,14 +116,14 @@ def limits_of(inside: Inside, max_candidates: int = MAX_CANDIDATES) -> Limits:
     )
 
 
-def _level_gate(gate: Gate, tally: Tally, count: Count, max_candidates: int) -> list[Signal]:
-    """All signals of one baseline that pass gate 1; the second gate sees every candidate on the way."""
+def _level_gate(gate: Gate, tally: Tally, count: Count, max_candidates: int) -> Passers:
+    """All that passes gate 1 in one baseline; the second gate sees every candidate on the way."""
     inside = gate.inside
-    found: list[Signal] = []
+    found = Passers()
     if inside.verse.type.with_baseline:
         tally.candidates += 1
-        found += passing(inside, Block(inside.base, ()), count, own_baseline=True)
+        found.parts += passing(inside, Block(inside.base, ()), count, own_baseline=True)
     for block in blocks(inside.source, inside.segment_axes, inside.base, limits_of(inside, max_candidates), tally):
         gate.add(block)
-        found += passing(inside, block, count)
+        found.parts += passing(inside, block, count)
     return found

@@ -20,6 +20,7 @@ from mona_server.detect.chance_series import Windows
 from mona_server.detect.expected import fit_effects
 from mona_server.detect.gate import Inside
 from mona_server.detect.parameters import DAY_MS, HOUR_MS
+from mona_server.detect.passers import Passers
 from mona_server.detect.signal import Chance, Finding, Signal, strength
 from mona_server.detect.verses.base import Statistic, Verse
 from mona_server.detect.verses.threshold import beyond
@@ -35,6 +36,8 @@ HARD_LIMIT = "a hard limit needs no evidence"
 SHAPE = "chi-square law of the divergence, widened by what halves of the benchmark differ"
 MATURE = 0.5
 """Least share of the usual share of contexts with a value from which a frame counts."""
+MOST_HELD_BACK = 1_000
+"""So many signals that could be chance are named, the strongest."""
 OWN_ERRORS = 4.0
 """Least standard errors of its own judged rows by which a child must differ from its parent."""
 
@@ -45,6 +48,9 @@ class Settled:
 
     findings: tuple[Finding, ...]
     held_back: tuple[Signal, ...] = ()
+    """The strongest of those kept back."""
+    kept_back: int = 0
+    """How many were."""
     tests: int | None = None
     """How many tests the rate was held over; None where nothing was tested."""
     expected_false: float | None = None
@@ -59,7 +65,7 @@ class Gate(Protocol):
 
     def add(self, block: Block) -> None: ...
 
-    def settle(self, signals: Sequence[Signal]) -> Settled: ...
+    def settle(self, signals: Passers) -> Settled: ...
 
 
 def open_gate(inside: Inside, rate: float, known: Sequence[Segment] = ()) -> Gate:
@@ -90,7 +96,7 @@ class PlainGate:
     def add(self, block: Block) -> None:
         """Nothing is learnt from candidates."""
 
-    def settle(self, signals: Sequence[Signal]) -> Settled:
+    def settle(self, signals: Passers) -> Settled:
         kept = [replace(signal, chance=Chance(passed=True, method=self.method)) for signal in signals]
         if not self.inside.verse["fold_redundant"]:
             return Settled(tuple(Finding(signal) for signal in kept))
@@ -110,16 +116,16 @@ class NewGate:
         self._tests += len(block)
         self._bursts.append(novelty.bursts(block.groups.size, self.inside.base.size[0]))
 
-    def settle(self, signals: Sequence[Signal]) -> Settled:
+    def settle(self, signals: Passers) -> Settled:
         bursts = np.concatenate(self._bursts) if self._bursts else np.zeros(0)
-        judged = novelty.judge(signals, self.inside, self.rate, self._tests, bursts)
+        judged = novelty.judge(list(signals), self.inside, self.rate, self._tests, bursts)
         good = [signal for signal in judged if signal.chance.passed]
         bad = [signal for signal in judged if not signal.chance.passed]
         if self.inside.verse["fold_redundant"]:
             findings, bad = folding.adopt(list(novelty.fold(good, self.inside)), bad)
         else:
             findings = [Finding(signal) for signal in good]
-        return Settled(tuple(findings), tuple(bad), self._tests, self.rate if self._tests else 0.0)
+        return Settled(tuple(findings), tuple(bad), len(bad), self._tests, self.rate if self._tests else 0.0)
 
 
 @dataclass(slots=True)
@@ -133,7 +139,7 @@ class ShapeGate:
     def add(self, block: Block) -> None:
         self._tests += len(block)
 
-    def settle(self, signals: Sequence[Signal]) -> Settled:
+    def settle(self, signals: Passers) -> Settled:
         tests = self._tests * len(self.inside.verse.metrics)
         good: list[Signal] = []
         bad: list[Signal] = []
@@ -147,7 +153,7 @@ class ShapeGate:
             findings, bad = folding.adopt(list(folding.fold(good, self.inside)), bad)
         else:
             findings = [Finding(signal) for signal in good]
-        return Settled(tuple(findings), tuple(bad), tests, self.rate)
+        return Settled(tuple(findings), tuple(bad), len(bad), tests, self.rate)
 
 
 @dataclass(slots=True)
@@ -184,32 +190,38 @@ class FrameGate:
     def add(self, block: Block) -> None:
         self._evidence.add(block)
 
-    def settle(self, signals: Sequence[Signal]) -> Settled:
+    def settle(self, signals: Passers) -> Settled:
         inside, setting = self.inside, self.setting
         names: list[str | None] = [inside.source.metrics[m] for m in setting.metrics] or [None]
-        by_key = {(names.index(signal.metric), signal.segment): signal for signal in signals}
         verdict = self._evidence.judge(
             inside.source,
-            lambda test, segment: (test, segment) in by_key,
+            lambda test, segment: signals.find((names[test], segment)) is not None,
             base_allowed=setting.comparison == "reference" and inside.verse.type.with_baseline,
         )
         passed = {(one.test, one.segment): one for one in (*verdict.passed, *verdict.findings)}
-        good = {key: _with_chance(by_key[key], one, self.note) for key, one in passed.items()}
+        good: dict[Key, Signal] = {}
+        for key, one in passed.items():
+            signal = signals.find((names[key[0]], key[1]))
+            if signal is not None:
+                good[key] = _with_chance(signal, one, self.note)
+        strongest = signals.strongest(MOST_HELD_BACK, {(names[test], segment) for test, segment in good})
         bad = [
-            _held_back(signal, verdict.chances.get(key), inside.verse)
-            for key, signal in by_key.items()
-            if key not in passed
+            _held_back(signal, verdict.chances.get((names.index(signal.metric), signal.segment)), inside.verse)
+            for signal in strongest
         ]
+        more = len(signals) - len(good) - len(bad)
         limits = [s for s in bad if s.own_baseline and inside.verse.type.family == "Threshold"]
         bad = [signal for signal in bad if signal not in limits]
         findings = [Finding(replace(s, chance=Chance(passed=True, method=HARD_LIMIT))) for s in limits]
         if inside.verse["fold_redundant"]:
-            found, swollen = self._folded(verdict.findings, passed, good)
+            passed = {key: one for key, one in passed.items() if key in good}
+            found, swollen = self._folded([f for f in verdict.findings if (f.test, f.segment) in good], passed, good)
             findings, bad = folding.adopt(findings + found, [*bad, *swollen])
         else:
             findings += [Finding(signal) for signal in good.values()]
         findings.sort(key=lambda finding: strength(finding.main))
-        return Settled(tuple(findings), tuple(sorted(bad, key=strength)), verdict.tests, verdict.expected_false)
+        kept = tuple(sorted(bad, key=strength))
+        return Settled(tuple(findings), kept, len(kept) + more, verdict.tests, verdict.expected_false)
 
     def _folded(
         self,

@@ -113,7 +113,8 @@ def related_anomalies(signal: Signal, close: Close, fields: Sequence[str]) -> li
     groups, names = close.groups[signal.segment.text], close.source.metrics
     main = _series(signal.verse, groups, close.source, signal.metric)
     inside = Inside(verse, close.plan, close.source, close.base, signal.baseline, ())
-    levels = {s.metric: s for s in passing(inside, Block(groups, ()), Count(), own_baseline=signal.own_baseline)}
+    parts = passing(inside, Block(groups, ()), Count(), own_baseline=signal.own_baseline)
+    levels = {part.metric: part.signal(0) for part in parts}
     found: list[dict[str, Any]] = []
     for name in fields:
         if name not in names or name not in levels:
