@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
@@ -53,7 +54,9 @@ async def find_caller(request: Request, body: dict[str, Any]) -> Caller:
     cookie = request.cookies.get(COOKIE)
     named = next((body[key] for key in body if plain_name(key) == "user_id" and body[key] is not None), None)
     caller = edge.access.known(authorization, now_ms=edge.clock()) if authorization else None
-    if caller is None:
+    if caller is not None:
+        caller = replace(caller, ip=request.client.host if request.client else None)
+    else:
         # It reads and at times writes meta.db, which another process may hold: never on the event loop.
         caller = await run_in_threadpool(_find_caller, request, authorization, cookie, named)
     check_tenant(caller, named)

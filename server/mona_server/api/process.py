@@ -9,15 +9,19 @@ import sys
 import threading
 from collections.abc import Iterator
 
+import structlog
 import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
 
 from mona_server.api import imports
 from mona_server.api.app import create_app
 from mona_server.api.edge import Edge
-from mona_server.api.identity import users
+from mona_server.api.identity import audit, sessions, users
 from mona_server.errors import Conflict
 from mona_server.settings import Settings
 from mona_server.store import Store
+
+log = structlog.get_logger("mona.api")
 
 _KEEP_ALIVE_S = 75
 _DRAIN_S = 10
@@ -58,11 +62,14 @@ def serve(settings: Settings, stop: threading.Event) -> None:
         watcher.start()
         importer = threading.Thread(target=imports.watch, args=(settings, store.meta, stop), name="api-imports")
         importer.start()
+        keeper = threading.Thread(target=_keep_house, args=(app.state.edge, stop), name="api-housekeeping")
+        keeper.start()
         try:
             server.run(sockets=[listener])
         finally:
             stop.set()
             importer.join()
+            keeper.join()
             app.state.edge.close()
     finally:
         store.close()
@@ -81,6 +88,18 @@ def bind(host: str, port: int) -> socket.socket:
         reason = getattr(error, "strerror", None) or error
         raise Conflict(f"cannot listen on {host}:{port}: {reason}", hint="choose another --port") from None
     return listener
+
+
+def _keep_house(edge: Edge, stop: threading.Event) -> None:
+    """Once a day: what is kept for a time only is forgotten."""
+    while True:
+        try:
+            audit.forget_old(edge.meta, now_ms=edge.clock())
+            sessions.forget_ended(edge.meta, now_ms=edge.clock())
+        except SQLAlchemyError as error:  # a busy database; tomorrow is early enough
+            log.warning("old entries stay", error=type(error).__name__)
+        if stop.wait(86_400):
+            return
 
 
 def _exit_when(stop: threading.Event, server: uvicorn.Server) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import ssl
 import threading
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
+import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from mona_server import settings as settings_module
 from mona_server.api import process
@@ -58,3 +66,48 @@ def test_busy_port_is_one_clear_line(tmp_path: Path) -> None:
         with pytest.raises(Conflict, match=f"cannot listen on 127.0.0.1:{port}"):
             process.serve(settings, threading.Event())
     assert not (tmp_path / "data").exists()
+
+
+def test_own_tls(tmp_path: Path) -> None:
+    """With a certificate and its key in the settings the server speaks TLS by itself, and says so for a year."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem, secret = tmp_path / "cert.pem", tmp_path / "key.pem"
+    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    form = serialization.PrivateFormat.PKCS8
+    secret.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, plain))
+    port = free_port()
+    tls = {"port": port, "tls_cert": str(pem), "tls_key": str(secret)}
+    settings = settings_module.load(tmp_path / "data", environ={}, server=tls)
+    stop = threading.Event()
+    thread = threading.Thread(target=process.serve, args=(settings, stop))
+    thread.start()
+    try:
+        trusted = httpx.Client(verify=ssl.create_default_context(cafile=str(pem)), timeout=5)
+        answers: list[httpx.Response] = []
+
+        def answered() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                answers.append(trusted.get(f"https://127.0.0.1:{port}/health"))
+            return bool(answers)
+
+        eventually(answered)
+        assert answers[0].status_code == 200
+        assert "strict-transport-security" in answers[0].headers
+        trusted.close()
+    finally:
+        stop.set()
+        thread.join(20)

@@ -6,6 +6,7 @@ import gzip
 import json
 import zlib
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -196,6 +197,16 @@ def test_repeated_key_is_answered_from_memory(api: Api) -> None:
         assert "idempotency-replayed" not in first.headers
         assert again.headers["idempotency-replayed"] == "true"
     assert stored(api) == [good, mixed]
+
+
+def test_one_key_from_many_at_once(api: Api) -> None:
+    """Twenty requests with one key at the same moment store one body; all get the same answer."""
+    body = json.dumps(batch(message(), message(""))).encode()
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: api.post("/export", body, Idempotency_Key="k"), range(20)))
+    assert {answer.text for answer in answers} == {answers[0].text}
+    assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
+    assert stored(api) == [body]
 
 
 def test_key_with_another_body(api: Api) -> None:

@@ -34,7 +34,6 @@ def start(meta: Engine, user: users.User, *, now_ms: int, ip: str | None) -> tup
     """(cookie text, session)."""
     cookie, csrf = new_secret(), new_secret()
     with meta.begin() as db:
-        db.execute(delete(sessions).where(sessions.c.seen_ms < now_ms - LIFE_MS))
         db.execute(
             insert(sessions).values(
                 hash=digest(cookie), user_id=user.id, csrf=csrf, created_ms=now_ms, seen_ms=now_ms, ip=ip
@@ -61,6 +60,12 @@ def end(meta: Engine, cookie: str) -> None:
     """Sign out."""
     with meta.begin() as db:
         db.execute(delete(sessions).where(sessions.c.hash == digest(cookie)))
+
+
+def forget_ended(meta: Engine, *, now_ms: int) -> int:
+    """Remove sessions that ended; how many."""
+    with meta.begin() as db:
+        return db.execute(delete(sessions).where(sessions.c.seen_ms < now_ms - LIFE_MS)).rowcount
 
 
 def caller(session: Session, *, ip: str | None, tenant: str | None = None) -> Caller:

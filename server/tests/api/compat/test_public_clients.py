@@ -21,7 +21,7 @@ from mona_server import settings as settings_module
 from mona_server.store import Store
 from tests.support import RunningServer, eventually, free_port
 
-pytestmark = [pytest.mark.compat, pytest.mark.slow]
+pytestmark = pytest.mark.compat
 
 NEW, OLD = "0.0.58", "0.0.11"
 DRIVER = Path(__file__).with_name("driver.py")
