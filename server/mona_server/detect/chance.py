@@ -63,6 +63,21 @@ def heavy_tailed(z: Floats, inverse_dof: Floats) -> Floats:
     return np.asarray(np.where(inverse_dof > 1e-6, np.sign(z) * bent, z), np.float64)
 
 
+def turmoil(z: Floats, size: Floats) -> Floats:
+    """(C, W) how much wider than usual all candidates of about the same size scatter in a window; at least 1.
+
+    On the day of a storm everything moves, each in its own way. A candidate stands out when it moves more than the
+    others do. The spread is 1.4826 times the median of ``|z|`` (C, W), so a few real changes do not hide themselves.
+    """
+    out = np.ones(z.shape)
+    bins = min(len(z) // TAIL_BIN, 4)
+    if bins < 1:
+        return out
+    for part in np.array_split(np.argsort(size, kind="stable"), bins):
+        out[part] = np.maximum(1.4826 * np.median(np.abs(z[part]), axis=0), 1.0)
+    return out
+
+
 TAIL_LEVELS = (0.999, 0.9999)
 TAIL_BIN = 150
 """Least number of candidates from which one point of the tail curve is learnt."""

@@ -30,7 +30,8 @@ PRIOR_CONTEXTS = 100.0
 """Weight of everybody's row variance in that of a segment, in contexts."""
 MIN_JUDGED = 10.0
 """With fewer expected contexts in the judged frames nothing is said about a segment."""
-SHOCKS_OF_MEANS = True
+SET_ASIDE = 0.1
+"""Share of single frames that may hold changes of their own, and are not used to learn how wild frames are."""
 SUSPECTS = 200
 """Most suspects that are explained together; more come in rounds."""
 ROUNDS = 8
@@ -157,7 +158,7 @@ class Evidence:
         """Are shocks taken off this part? Not off means over many frames: residuals hold few, and a large change of one
         segment leaks into the scores, where it looks like small changes of others."""
         sized = part == 0 and self.setting.statistic in (Statistic.SIZE, Statistic.SUM)
-        return sized or (SHOCKS_OF_MEANS and len(self.setting.windows.target) == 1)
+        return sized or len(self.setting.windows.target) == 1
 
     def _take(self, block: Block) -> None:
         groups, windows = block.groups, self.setting.windows
@@ -220,6 +221,8 @@ class _Joined:
     stats: Stats
     pooled: Floats
     own_weight: float
+    turmoil: Floats
+    """(C,) how much wider than usual all scatter in the judged frames, see :func:`chance.turmoil`."""
 
     @property
     def own(self) -> Floats:
@@ -229,7 +232,7 @@ class _Joined:
     @property
     def dispersion(self) -> Floats:
         """(C,) the larger of the pooled one, because quiet weeks may be luck, and its own, because bursts are not."""
-        return np.maximum(self.pooled, self.own)
+        return np.asarray(np.maximum(self.pooled, self.own) * self.turmoil**2, np.float64)
 
     @property
     def variance(self) -> Floats:
@@ -255,7 +258,7 @@ class _Judge:
 
     def run(self) -> Verdict:
         joined = [[self._join(part) for part in by_part] for by_part in self.seen.stats]
-        placebos = [self._placebo_z(parts) for parts in joined]
+        placebos = self._usual([self._placebo_z(parts) for parts in joined])
         self.tails = [chance.tail_weights(z, self.size) for z in placebos]
         scores = [self._scores(parts, tails) for parts, tails in zip(joined, self.tails, strict=True)]
         calibration = chance.calibrate(self._placebo_maxima(placebos))
@@ -285,7 +288,7 @@ class _Judge:
         if not blocks:
             none = np.zeros(0)
             empty = np.zeros((0, 0), np.float32)
-            return _Joined(Stats(none, none, none, none, none, (none, none), none, empty, empty), none, 0.0)
+            return _Joined(Stats(none, none, none, none, none, (none, none), none, empty, empty), none, 0.0, none)
 
         def whole(name: str) -> Any:
             return np.concatenate([getattr(block, name) for block in blocks])
@@ -311,7 +314,11 @@ class _Judge:
             stats.weekly if self.evidence._weeks else None,
             dof,
         )
-        return _Joined(stats, pooled.value, pooled.own_weight)
+        joined = _Joined(stats, pooled.value, pooled.own_weight, np.ones(len(self.size)))
+        if self.setting.comparison != "reference":
+            return joined
+        z = stats.change / np.sqrt(np.maximum(joined.variance, 1e-300))
+        return replace(joined, turmoil=chance.turmoil(z[:, None], self.size)[:, 0])
 
     def _scores(self, parts: list[_Joined], tails: Floats) -> tuple[Floats, Floats]:
         """z (C,) and score (C,) of all candidates."""
@@ -342,8 +349,17 @@ class _Judge:
             without = np.maximum(part.stats.without, 1e-3)
             left = np.maximum(part.pooled[:, None] * without**part.own_weight, part.own[:, None] * without)
             judged = (part.stats.target_exposure >= MIN_JUDGED) & (part.stats.reference_exposure >= MIN_JUDGED)
-            each.append(np.where(judged[:, None], part.stats.placebo / np.sqrt(np.maximum(left, 1e-300)), 0.0))
+            z = np.where(judged[:, None], part.stats.placebo / np.sqrt(np.maximum(left, 1e-300)), 0.0)
+            each.append(z / chance.turmoil(z, self.size) if z.size else z)
         return np.asarray(each[0] if len(each) == 1 else _joint_z(each), np.float32)
+
+    def _usual(self, placebos: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Without the wildest tenth of single frames: sudden changes of the past are no measure of what is usual."""
+        if len(self.setting.windows.target) > 1 or not placebos[0].size:
+            return placebos
+        wildest = np.max([np.abs(z).max(axis=0) for z in placebos], axis=0)
+        kept = np.sort(np.argsort(wildest, kind="stable")[: len(wildest) - int(len(wildest) * SET_ASIDE)])
+        return [z[:, kept] for z in placebos]
 
     def _placebo_maxima(self, placebos: list[NDArray[np.float32]]) -> Floats:
         """(W,) the best score of any candidate and metric in each placebo window."""

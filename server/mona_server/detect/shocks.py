@@ -79,6 +79,10 @@ def find_shocks(
     if not count:
         return none
     loadings = left[:, :count] * values[:count] / np.sqrt(len(frames))
+    # One column more for what moves all alike: where one segment grows, the shares of all others shrink together,
+    # and that is no shock.
+    alike = np.sqrt(exposure[usable].mean(axis=1))
+    loadings = np.column_stack([loadings, alike * np.sqrt(len(panel)) / np.linalg.norm(alike)])
     open_to = np.ones(panel.shape)
     scores = _robust_scores(panel, loadings, open_to)
     for _ in range(2):
@@ -87,7 +91,7 @@ def find_shocks(
         moved = np.abs(left[:, target].sum(axis=1)) > MOVED * spread * np.sqrt(len(target))
         open_to[np.ix_(moved, target)] = 0.0
         scores = _robust_scores(panel, loadings, open_to)
-    scores = scores - scores[frames].mean(axis=0)
+    scores = scores[:, :count] - scores[frames, :count].mean(axis=0)
     cross = scores[frames].T @ scores[frames]
     return Shocks(scores, np.linalg.inv(cross + 1e-9 * np.trace(cross) * np.eye(count)))
 
