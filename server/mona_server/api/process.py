@@ -13,7 +13,7 @@ import structlog
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
-from mona_server.api import imports
+from mona_server.api import background
 from mona_server.api.app import create_app
 from mona_server.api.edge import Edge
 from mona_server.api.identity import audit, sessions, users
@@ -60,15 +60,15 @@ def serve(settings: Settings, stop: threading.Event) -> None:
         server = _Server(config)
         watcher = threading.Thread(target=_exit_when, args=(stop, server), name="api-stop", daemon=True)
         watcher.start()
-        importer = threading.Thread(target=imports.watch, args=(settings, store.meta, stop), name="api-imports")
-        importer.start()
+        worker = threading.Thread(target=background.watch, args=(settings, store.meta, stop), name="api-background")
+        worker.start()
         keeper = threading.Thread(target=_keep_house, args=(app.state.edge, stop), name="api-housekeeping")
         keeper.start()
         try:
             server.run(sockets=[listener])
         finally:
             stop.set()
-            importer.join()
+            worker.join()
             keeper.join()
             app.state.edge.close()
     finally:

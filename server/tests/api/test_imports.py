@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mona_server import settings as settings_module
-from mona_server.api import imports
+from mona_server.api import background
 from tests.api.conftest import Api
 
 
@@ -30,7 +30,7 @@ def roots(make_api: Callable[..., Api], folder: Path) -> Api:
 
 
 def work(api: Api, folder: Path) -> None:
-    imports.work(settings_module.load(api.store.data_dir, environ={}, imports={"roots": [str(folder)]}))
+    background.work(settings_module.load(api.store.data_dir, environ={}, imports={"roots": [str(folder)]}))
 
 
 def test_a_file_is_imported_once(roots: Api, folder: Path) -> None:

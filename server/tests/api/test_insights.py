@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mona_server.api import background
 from mona_server.insights.runs import Desk
 from mona_server.insights.work import answer_jobs
 from tests.api.conftest import NOW_MS, Api
@@ -184,6 +185,25 @@ def test_runs(found: Api) -> None:
     for bad in ({"context_class": "NOPE"}, {"context_class": "LOAN", "verses": ["nope"]}):
         assert found.post("/api/v1/runs", bad).status_code == 404
     assert found.post("/api/v1/runs", {"context_class": "LOAN"}, token=found.token("Viewer")).status_code == 403
+
+
+def test_backtest(found: Api) -> None:
+    """What would have fired, per verse, without saving anything; wrong verses and configurations are refused at once."""
+    before = len(found.get("/api/v1/insights?limit=1000").json()["items"])
+    ask = {"config": CONFIG, "context_class": "OTHER"}
+    started = found.post("/api/v1/config/backtest", ask)
+    assert started.status_code == 202, started.text
+    background.work(found.edge.settings)
+    job = found.get(f"/api/v1/jobs/{started.json()['job_id']}").json()
+    assert job["state"] == "done", job
+    (told,) = job["result"]["verses"]
+    assert told["runs"] > 0
+    assert told["days"][-1] == T
+    assert told["error"] is None
+    assert len(found.get("/api/v1/insights?limit=1000").json()["items"]) == before
+    for bad in ({**ask, "verses": ["nope"]}, {"config": {"A": CONFIG, "B": CONFIG}}, {"config": {"A": {"fields": 7}}}):
+        assert found.post("/api/v1/config/backtest", bad).status_code == 400
+    assert found.post("/api/v1/config/backtest", ask, token=found.token("Viewer")).status_code == 403
 
 
 def test_class_roles_read_their_insights_only(found: Api) -> None:

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from mona_server.api import configs, samples
+from mona_server.api import backtests, configs, samples
 from mona_server.api.answers import JSON
+from mona_server.api.caller import Caller
 from mona_server.api.edge import edge_of
 from mona_server.api.identity.roles import Permission
 from mona_server.api.shapes import (
@@ -25,7 +26,7 @@ from mona_server.api.shapes import (
     single,
 )
 from mona_server.api.v1 import models as m
-from mona_server.config import parse, revisions
+from mona_server.config import Parsed, parse, revisions
 from mona_server.errors import BadRequest
 
 router = APIRouter(tags=["configuration"])
@@ -53,6 +54,12 @@ class Check(Input):
     config: GivenConfig
     context_class: str | None = None
     lenient: bool = False
+
+
+class Backtest(Check):
+    """A configuration of one class, and which of its verses are tried."""
+
+    verses: list[str] | None = Field(None, description="Names; null = all.")
 
 
 class Suggest(Input):
@@ -135,17 +142,19 @@ def diff(
 @router.post("/config/validate", response_model=m.Judgement)
 def validate(request: Request, caller: ConfigReader, check: Check) -> Response:
     """All issues of a configuration; `valid` is false when one of them is an error. Nothing is stored."""
-    if check.context_class is None:
-        parsed = parse(check.config, user_id=caller.tenant, lenient=check.lenient)
-    else:
-        parsed = revisions.parse_for_class(
-            check.config, check.context_class, user_id=caller.tenant, lenient=check.lenient
-        )
+    parsed = _parsed(caller, check)
     if not parsed.errors:
         for name in parsed.classes:
             caller.require(Permission.CONFIG_READ, name)
         parsed = samples.with_data_warnings(edge_of(request), caller, parsed)
     return JSON({"valid": not parsed.errors, "issues": [issue.to_json() for issue in parsed.issues]})
+
+
+@router.post("/config/backtest", status_code=202, response_model=m.JobId)
+def backtest(request: Request, caller: ConfigWriter, ask: Backtest) -> Response:
+    """How often the verses would have fired in the last 90 days of data, to depth 2. A job; nothing is saved."""
+    parsed = _parsed(caller, ask).or_raise()
+    return JSON({"job_id": backtests.start(edge_of(request), caller, parsed, ask.verses)}, 202)
 
 
 @router.post("/config/suggest", response_model=m.Suggestion)
@@ -162,3 +171,9 @@ def restore(request: Request, caller: ConfigWriter, ask: Restore) -> Response:
     """Make a new revision with the content of an old one."""
     saved = configs.restore(edge_of(request), caller, ask.config_id, base_config_id=ask.base_config_id)
     return JSON(saved.to_json(), 201)
+
+
+def _parsed(caller: Caller, check: Check) -> Parsed:
+    if check.context_class is None:
+        return parse(check.config, user_id=caller.tenant, lenient=check.lenient)
+    return revisions.parse_for_class(check.config, check.context_class, user_id=caller.tenant, lenient=check.lenient)
