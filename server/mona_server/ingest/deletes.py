@@ -90,10 +90,12 @@ def ids_between(folder: Folder, tenant: str, name: str, from_ms: int | None, to_
     """Ids of the contexts whose time is in the range, from the facts: documents need no index by time."""
     snapshot = folder.store.snapshot(tenant, name)
     duck = lake.engine(memory="1GB", spill=folder.store.data_dir / "tmp")
-    facts = facts_query(duck, snapshot, ("MONA_ID", "MONA_SIGN", "MONA_TIMESTAMP"))
+    facts = facts_query(duck, snapshot, ("MONA_ID", "MONA_SIGN", "MONA_TIMESTAMP", "MONA_ARRIVAL_TIMESTAMP"))
     rows = duck.execute(
         f"SELECT MONA_ID FROM ({facts}) WHERE MONA_TIMESTAMP >= ? AND MONA_TIMESTAMP < ?"
-        " GROUP BY MONA_ID HAVING sum(MONA_SIGN) > 0 ORDER BY MONA_ID",
+        " GROUP BY MONA_ID HAVING sum(MONA_SIGN) > 0"
+        # About the order of the documents, so that neighbours go together and a page is written once.
+        " ORDER BY min(MONA_ARRIVAL_TIMESTAMP), min(MONA_TIMESTAMP), MONA_ID",
         (-(2**62) if from_ms is None else from_ms, 2**62 if to_ms is None else to_ms),
     ).fetchall()
     duck.close()
