@@ -17,7 +17,7 @@ from mona_server.query.engines.duckdb import unmasked
 from mona_server.query.facts import Column, Facts
 from mona_server.query.requests import Reading
 from mona_server.query.scan import Key, Metric, Scan, keys_of, plain, present_sql
-from mona_server.query.statistics import STATISTICS, find
+from mona_server.query.statistics import STATISTICS, centre, find
 
 EXACT_ROWS = 1_000_000
 """Up to so many contexts, quantiles and AUC come from the values themselves, beyond from bins of 0.2 % width."""
@@ -116,7 +116,8 @@ def measure(facts: Facts, scan: Scan, metrics: Sequence[Metric]) -> Measured:
                 sums["size"] = size[there]
                 for statistic in wanted:
                     assert statistic.compute is not None
-                    columns[statistic.name] = plain(statistic.compute(sums))
+                    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is undefined
+                        columns[statistic.name] = plain(statistic.compute(sums))
             elif need == "distinct":
                 columns.update(net_values.distinct(facts, scan, metric, wanted, place))
             elif need == "top":
@@ -137,20 +138,15 @@ def measure(facts: Facts, scan: Scan, metrics: Sequence[Metric]) -> Measured:
 
 
 def offsets(facts: Facts, scan: Scan, columns: Sequence[Column]) -> list[float]:
-    """A number near the mean of each numeric column, from the first 10,000 values, with few bits."""
+    """The offset of each numeric column, from its first 10,000 values."""
     found = []
     for column in columns:
-        rows = facts.rows(
-            f"SELECT avg(x) FROM (SELECT CAST({column.sql} AS DOUBLE) AS x FROM {scan.sql} "
-            f"WHERE {column.sql} IS NOT NULL LIMIT 10000)",
+        x = facts.arrays(
+            f"SELECT CAST({column.sql} AS DOUBLE) AS x FROM {scan.sql} WHERE isfinite(CAST({column.sql} AS DOUBLE)) LIMIT 10000",
             scan.values,
-        )
-        near = rows[0][0]
-        if near is None or not np.isfinite(near):
-            found.append(0.0)
-            continue
-        mantissa, exponent = np.frexp(near)
-        found.append(float(np.ldexp(np.round(mantissa * 256) / 256, exponent)))
+        )["x"]
+        with np.errstate(over="ignore", invalid="ignore"):
+            found.append(centre(float(x.mean()), float(x.std())) if len(x) else 0.0)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,6 +16,7 @@ from mona_server.query.conditions import Binder, fields_of, row_filter, segment_
 from mona_server.query.errors import QueryTooLarge
 from mona_server.query.facts import Facts
 from mona_server.query.frames import frame_sql
+from mona_server.query.statistics import centre
 from mona_server.segment import Equals, Segment
 
 Indexes = NDArray[np.int64]
@@ -160,8 +162,7 @@ def load_rows(facts: Facts, question: SourceQuestion, segmentation_of: Segmentat
         there = ~missing if missing.any() else None
         if there is not None:
             values[missing] = 0.0
-        total = values.sum() if sign is None else values @ sign
-        offset = _offset(float(total), _weight(there, sign, len(values)))
+        offset = _centre(values, there, sign)
         values -= offset
         if there is not None:
             values[missing] = 0.0
@@ -194,11 +195,18 @@ def _metric_sql(facts: Facts, metric: str, bind: Binder) -> str:
     return f"CASE WHEN {missing} THEN CAST('nan' AS DOUBLE) ELSE CAST(0 AS DOUBLE) END"
 
 
-def _weight(there: NDArray[np.bool_] | None, sign: Floats | None, rows: int) -> float:
-    """Contexts with a value."""
-    if there is None:
-        return float(rows if sign is None else sign.sum())
-    return float(there.sum() if sign is None else sign[there].sum())
+def _centre(values: Floats, there: NDArray[np.bool_] | None, sign: Floats | None) -> float:
+    """The offset of a metric from its mean and spread; values that are missing are 0 and not ``there``."""
+    if there is not None:
+        values, sign = values[there], None if sign is None else sign[there]
+    count = len(values) if sign is None else sign.sum()
+    if count <= 0:
+        return 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = float((values.sum() if sign is None else values @ sign) / count)
+        square = (values - mean) ** 2
+        spread = float((square.sum() if sign is None else square @ sign) / count)
+    return centre(mean, math.sqrt(max(spread, 0.0)) if math.isfinite(spread) else spread)
 
 
 def _check_memory(facts: Facts, question: SourceQuestion, rows: int) -> None:
@@ -226,11 +234,3 @@ def _elements(facts: Facts, plan: AxisPlan, rows: str, bind: Binder, order: Inde
         place = turned[place]
     by_row = np.lexsort((codes, place))
     return Elements(place[by_row], codes[by_row])
-
-
-def _offset(total: float, count: float) -> float:
-    """A number near the mean with few bits, so that differences from it are exact for integers."""
-    if count <= 0:
-        return 0.0
-    mantissa, exponent = np.frexp(total / count)
-    return float(np.ldexp(np.round(mantissa * 256) / 256, exponent))

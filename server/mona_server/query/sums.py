@@ -160,7 +160,8 @@ class FactSums:
         for m, deviations in enumerate(self._rows.deviations):
             deviation = deviations[low:high]
             block[:, 1 + m] = deviation
-            np.multiply(deviation, deviation, out=block[:, 1 + self._metrics + m])
+            with np.errstate(over="ignore"):
+                np.multiply(deviation, deviation, out=block[:, 1 + self._metrics + m])
         for i, m in enumerate(self._partial):
             present = self._rows.present[m]
             assert present is not None

@@ -262,6 +262,21 @@ def test_long_texts_and_strange_ones_are_safe(new_lab: Any) -> None:
     assert source.sums((0,)).size[:, 0].tolist() == [1] * 7
 
 
+def test_sums_keep_the_digits_of_a_small_spread_far_from_zero(new_lab: Any) -> None:
+    """A spread of 1 around a billion comes out, in spite of corrections."""
+    lab = new_lab(KINDS)
+    x = 1e9 + np.random.default_rng(2).normal(0, 1, 400)
+    for i, value in enumerate(x):
+        lab.put(str(i), 0, {"x": float(value) + 3})
+        lab.put(str(i), 0, {"x": float(value)})
+    source = open_source(lab.facts(), SourceQuestion((), ("x",), EDGES[:2]))
+    sums = source.sums(())
+    n, total, square = (a[0, 0, 0] for a in (sums.count, sums.total, sums.square))
+    assert n == 400
+    assert np.sqrt(square / n - (total / n) ** 2) == pytest.approx((x - 1e9).std(), rel=1e-6)
+    assert source.offsets[0] + total / n == pytest.approx(x.mean(), rel=1e-15)
+
+
 def test_given_boundaries_take_the_place_of_a_segmentation(new_lab: Any) -> None:
     """They have open ends, so every number has a bucket."""
     lab = new_lab(KINDS)
