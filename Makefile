@@ -12,11 +12,12 @@ help: ## show this list
 $(VENV)/.installed: sdk/pyproject.toml server/pyproject.toml constraints.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Mona needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e 'sdk[fast]' -e 'server[demo]'
+	@echo 'installing into .venv' >&2
+	@$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e 'sdk[fast]' -e 'server[demo]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -r requirements-dev.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -r requirements-dev.txt
 	@touch $@
 
 venv: $(VENV)/.installed ## make .venv with the SDK, the server and the demo
