@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any, Callable, Optional, TypeVar, Union, cast
@@ -24,14 +23,14 @@ from mona_sdk.compat import (
 )
 from mona_sdk.delivery import fork
 from mona_sdk.delivery import http as requests
-from mona_sdk.delivery.attempt import Batch, Endpoint, Outcome, Patience, new_key
+from mona_sdk.delivery.attempt import Endpoint
 from mona_sdk.delivery.owner import Owner
-from mona_sdk.delivery.registry import SYNC_RETRIES, registry
+from mona_sdk.delivery.registry import registry
 from mona_sdk.delivery.work import Item
 from mona_sdk.delivery.worker import Worker
 from mona_sdk.encode import tail
 from mona_sdk.errors import MonaAuthenticationException, MonaExportException
-from mona_sdk.export import ExportReport
+from mona_sdk.export import ExportReport, send_now
 from mona_sdk.log import get_logger
 from mona_sdk.message import MonaSingleMessage
 from mona_sdk.patch_points import jwt
@@ -60,8 +59,6 @@ __all__ = [
 # The constants that the original reads from the environment, e.g. RAISE_CONFIG_EXCEPTIONS; clients do not use them.
 globals().update(environment_constants())
 
-# As the server allows in one request.
-MAX_REQUEST_MESSAGES = 100_000
 # Messages prepared between two visits to the lock of the queue.
 ENQUEUE_TOGETHER = 256
 
@@ -303,7 +300,7 @@ class Client(Services):
         if self._worker is not None:
             self._enqueue(self._worker, events, filter_none, ending, report)
         else:
-            self._send(self._prepared(events, filter_none, report), ending, report)
+            send_now(self._endpoint, self._settings, self._prepared(events, filter_none, report), ending, report)
         return report
 
     def _ending(self, default_action: Optional[str]) -> bytes:
@@ -347,36 +344,6 @@ class Client(Services):
                 report.skipped += 1
             else:
                 yield place, prepared[0], prepared[1]
-
-    def _send(self, prepared: Iterable[tuple[int, bytes, Any]], ending: bytes, report: ExportReport) -> None:
-        """Send in the caller's thread, in as many requests as the size needs; only one is in memory at a time."""
-        settings = self._settings
-        retries = SYNC_RETRIES if settings.max_retries is None else settings.max_retries
-        patience = Patience(retries, time.monotonic() + settings.export_deadline)
-        limit = settings.max_request_bytes - len(ending) - 16
-        places: list[int] = []
-        raws: list[bytes] = []
-        size = 0
-        given_up: Optional[Outcome] = None
-
-        def deliver() -> Optional[Outcome]:
-            if given_up is not None:
-                reason = next(iter(given_up.reasons.values()))
-                outcome = Outcome.all_failed(len(raws), reason, no_connection=given_up.no_connection)
-            else:
-                outcome = self._endpoint.deliver(Batch(raws, ending, new_key()), patience, self._owner.stats)
-            report.add(places, raws, outcome)
-            return outcome if outcome.unavailable else given_up
-
-        for place, raw, _ in prepared:
-            if raws and (size + len(raw) > limit or len(raws) >= MAX_REQUEST_MESSAGES):
-                given_up = deliver()
-                places, raws, size = [], [], 0
-            places.append(place)
-            raws.append(raw)
-            size += len(raw) + 1
-        if raws:
-            deliver()
 
     def _enqueue(
         self, worker: Worker, events: Iterable[Any], filter_none: Optional[bool], ending: bytes, report: ExportReport

@@ -1,16 +1,23 @@
-"""What became of the messages of one call, collected batch by batch."""
+"""Sending in the caller's thread, and what became of the messages of a call, collected batch by batch."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any, Optional, cast
 
 from mona_sdk import texts
-from mona_sdk.delivery.attempt import Outcome
+from mona_sdk.delivery.attempt import Batch, Endpoint, Outcome, Patience, new_key
 from mona_sdk.delivery.owner import Owner, message_of
+from mona_sdk.delivery.registry import SYNC_RETRIES
 from mona_sdk.message import MonaSingleMessage
 from mona_sdk.prepare import Refusal
 from mona_sdk.results import BatchResult, FailureReasons, FalseDict
+from mona_sdk.settings import ClientSettings
+from mona_sdk.stats import Stats
+
+# As the server allows in one request.
+MAX_REQUEST_MESSAGES = 100_000
 
 
 class ExportReport:
@@ -24,6 +31,11 @@ class ExportReport:
         self.bad_input = self.no_connection = self.not_authenticated = False
         self._owner = owner
         self._messages: dict[str, list[dict[str, Any]]] = {}
+
+    @property
+    def stats(self) -> Stats:
+        """The counters of the client."""
+        return self._owner.stats
 
     def refuse(self, place: int, event: Any, refusal: Refusal) -> None:
         """A message that cannot be sent."""
@@ -109,3 +121,43 @@ class ExportReport:
         if self.failed and (self.bad_input or self.no_connection or self.not_authenticated):
             values = FalseDict(values)
         return cast(BatchResult, values)
+
+
+def send_now(
+    endpoint: Endpoint,
+    settings: ClientSettings,
+    prepared: Iterable[tuple[int, bytes, MonaSingleMessage]],
+    ending: bytes,
+    report: ExportReport,
+) -> None:
+    """Send prepared messages (place, bytes, message) in as many requests as their size needs, one after the other.
+
+    Only the messages of one request are in memory. All requests share the deadline of the call; when one finds nobody
+    in time, the rest is not tried.
+    """
+    retries = SYNC_RETRIES if settings.max_retries is None else settings.max_retries
+    patience = Patience(retries, time.monotonic() + settings.export_deadline)
+    limit = settings.max_request_bytes - len(ending) - 16
+    given_up: Optional[Outcome] = None
+    places: list[int] = []
+    raws: list[bytes] = []
+    size = 0
+
+    def deliver() -> Optional[Outcome]:
+        if given_up is None:
+            outcome = endpoint.deliver(Batch(raws, ending, new_key()), patience, report.stats)
+        else:
+            reason = next(iter(given_up.reasons.values()))
+            outcome = Outcome.all_failed(len(raws), reason, no_connection=given_up.no_connection)
+        report.add(places, raws, outcome)
+        return outcome if outcome.unavailable else given_up
+
+    for place, raw, _ in prepared:
+        if raws and (size + len(raw) > limit or len(raws) >= MAX_REQUEST_MESSAGES):
+            given_up = deliver()
+            places, raws, size = [], [], 0
+        places.append(place)
+        raws.append(raw)
+        size += len(raw) + 1
+    if raws:
+        deliver()

@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Any, Optional, TypedDict
 
 
-class BatchResult(TypedDict, total=False):
-    """Of `export_batch`. `failure_reasons` maps the place in the given list (as text) to a reason.
-
-    `skipped` is there when messages were sampled out or emptied by the filter, `queued` in background mode.
-    """
+class BatchCounts(TypedDict):
+    """What `export_batch` always says. `failure_reasons` maps the place in the given list (as text) to a reason."""
 
     total: int
     failed: int
     sent: int
     failure_reasons: dict[str, str]
+
+
+class BatchResult(BatchCounts, total=False):
+    """Of `export_batch`: `skipped` is there when messages were sampled out or emptied by the filter, `queued` in
+    background mode."""
+
     skipped: int
     queued: int
 

@@ -11,6 +11,7 @@ from typing import Any, Optional
 from mona_sdk.delivery import fork
 from mona_sdk.delivery.attempt import Endpoint
 from mona_sdk.delivery.owner import Owner
+from mona_sdk.delivery.queue import QueueOptions
 from mona_sdk.delivery.spool import Spool
 from mona_sdk.delivery.worker import Worker, WorkerOptions
 from mona_sdk.log import warn_limited
@@ -42,7 +43,13 @@ class _Registry:
             if worker is None or worker.closed:
                 spool = None
                 if settings.spool_dir and not awaited:
-                    spool = Spool(settings.spool_dir, identity, settings.spool_max_bytes)
+                    stats = owner.stats
+                    spool = Spool(
+                        settings.spool_dir,
+                        identity,
+                        settings.spool_max_bytes,
+                        on_drop=lambda count: stats.lose("spool_full", count),
+                    )
                 worker = self._by_key[key] = Worker(endpoint, options, spool, owner, self.close_all)
             self._clients[worker] = self._clients.get(worker, 0) + 1
             self._exit_limits[worker] = settings.shutdown_timeout
@@ -73,12 +80,15 @@ class _Registry:
 
 def _options(settings: ClientSettings, *, awaited: bool) -> WorkerOptions:
     retries = settings.max_retries
-    return WorkerOptions(
+    queue = QueueOptions(
         max_messages=settings.max_queue_messages,
         max_bytes=settings.max_queue_bytes,
         batch_messages=settings.batch_max_messages,
         batch_bytes=min(settings.batch_max_bytes, settings.max_request_bytes),
         linger_s=COALESCE_S if awaited else settings.flush_interval,
+    )
+    return WorkerOptions(
+        queue,
         max_retries=(SYNC_RETRIES if awaited else BACKGROUND_RETRIES) if retries is None else retries,
         deadline_s=settings.export_deadline if awaited else None,
     )

@@ -14,7 +14,7 @@ import os
 import struct
 import threading
 import zlib
-from typing import Any, BinaryIO, Optional
+from typing import Any, BinaryIO, Callable, Optional
 
 from mona_sdk.delivery.attempt import Batch
 from mona_sdk.log import warn_limited
@@ -31,10 +31,8 @@ class Spool:
 
     pause_s = PAUSE_S
 
-    def __init__(self, folder: str, owner: str, max_bytes: int) -> None:
-        self._folder, self._owner, self._max_bytes = folder, owner, max_bytes
-        self.dropped = 0
-        self.write_errors = 0
+    def __init__(self, folder: str, owner: str, max_bytes: int, on_drop: Callable[[int], Any] = lambda _: None) -> None:
+        self._folder, self._owner, self._max_bytes, self._on_drop = folder, owner, max_bytes, on_drop
         self._start()
 
     def _start(self) -> None:
@@ -144,7 +142,7 @@ class Spool:
         head = self._read_head()
         if head is None:
             return
-        self.dropped += len(head.raws)
+        self._on_drop(len(head.raws))
         warn_limited("spool", "the spool is full; its oldest messages are dropped")
         self._advance()
 
@@ -158,7 +156,6 @@ class Spool:
                 continue
 
     def _failed(self, problem: OSError) -> None:
-        self.write_errors += 1
         warn_limited("spool", "the spool does not work: %s", problem.strerror or type(problem).__name__)
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Optional
 
 from mona_sdk.delivery import fork, http
-from mona_sdk.delivery.attempt import Batch, Endpoint, Patience, new_key
+from mona_sdk.delivery.attempt import Endpoint, Patience
 from mona_sdk.delivery.owner import Owner, message_of
+from mona_sdk.delivery.queue import MessageQueue, QueueOptions
 from mona_sdk.delivery.spool import Spool
 from mona_sdk.delivery.work import Item, Work
 from mona_sdk.log import get_logger
@@ -28,16 +28,10 @@ LONGEST_FLUSH_S = 60.0
 
 
 class WorkerOptions(NamedTuple):
-    """Bounds of the queue and of batches (messages, bytes), seconds that a message may wait for company, and patience.
+    """The queue, and patience: `deadline_s` limits the time of each message from its call (asynchronous calls); None in
+    background mode."""
 
-    `deadline_s` limits the time of each message from its call (asynchronous calls); None in background mode.
-    """
-
-    max_messages: int
-    max_bytes: int
-    batch_messages: int
-    batch_bytes: int
-    linger_s: float
+    queue: QueueOptions
     max_retries: int
     deadline_s: Optional[float] = None
 
@@ -64,11 +58,8 @@ class Worker:
 
     def _start_empty(self) -> None:
         self._changed = threading.Condition(threading.Lock())
-        self._queue: deque[Item] = deque()
-        self._queued_bytes = 0
-        self._next_seq = 0
+        self._queue = MessageQueue(self._options.queue)
         self._lanes: dict[threading.Thread, Optional[Work]] = {}
-        self._busy: set[Any] = set()
         self._waiting = self._flushing = self._retrying = self._lost = 0
         self._closed = False
         self._interrupted = threading.Event()
@@ -90,21 +81,12 @@ class Worker:
 
     def submit(self, items: Sequence[Item]) -> int:
         """Queue as many of the items as fit, from the first on; how many that were."""
-        options, accepted = self._options, 0
         with self._changed:
             if self._closed:
                 return 0
             was_empty = not self._queue
-            for item in items:
-                size = len(item.raw)
-                if len(self._queue) >= options.max_messages or self._queued_bytes + size > options.max_bytes:
-                    break
-                item.seq = self._next_seq
-                self._next_seq += 1
-                self._queue.append(item)
-                self._queued_bytes += size
-                accepted += 1
-            if accepted and (was_empty or self._is_full()):
+            accepted = self._queue.put(items)
+            if accepted and (was_empty or self._queue.is_full_batch):
                 self._ensure_lane()
                 self._changed.notify()
         return accepted
@@ -116,7 +98,7 @@ class Worker:
         with self._changed:
             if self._closed:
                 return False
-            target, lost = self._next_seq, self._lost
+            target, lost = self._queue.next_seq, self._lost
             self._flushing += 1
             self._changed.notify_all()
             try:
@@ -144,12 +126,7 @@ class Worker:
             works = [work for work in self._lanes.values() if work is not None and not work.from_spool]
             for work in works:
                 work.abandoned = True
-            while self._queue:
-                rest = self._form()
-                if rest is None:
-                    self._busy.clear()
-                    continue
-                works.append(rest)
+            works += self._queue.take_all()
             self._interrupted.set()
             self._changed.notify_all()
         lost = 0
@@ -178,7 +155,8 @@ class Worker:
     def oldest_age(self) -> float:
         """Seconds that the oldest queued message has waited."""
         with self._changed:
-            return time.monotonic() - self._queue[0].created if self._queue else 0.0
+            oldest = self._queue.oldest
+            return 0.0 if oldest is None else time.monotonic() - oldest.created
 
     @property
     def spool_bytes(self) -> int:
@@ -240,60 +218,31 @@ class Worker:
             if batch is not None:
                 self._draining = True
                 return Work([], batch, from_spool=True)
-        return self._form() if self._is_ready(now) else None
+        return self._queue.take() if self._is_ready(now) else None
 
     def _seconds_to_work(self, now: float) -> float:
         waits = [IDLE_S]
         if self._queue and not self._is_ready(now):
-            waits.append(self._queue[0].created + self._options.linger_s - now)
+            waits.append(self._queue.seconds_to_wait(now))
         if self._pending_on_disk() and not self._draining:
             waits.append(self._drain_at - now)
         return max(0.001, min(waits))
 
-    def _is_full(self) -> bool:
-        options = self._options
-        return len(self._queue) >= options.batch_messages or self._queued_bytes >= options.batch_bytes
-
     def _is_ready(self, now: float) -> bool:
-        queue = self._queue
-        return bool(queue) and (
-            self._flushing > 0 or self._is_full() or now - queue[0].created >= self._options.linger_s
-        )
-
-    def _form(self) -> Optional[Work]:
-        """A batch from the head of the queue, up to the first message whose context is under way."""
-        queue, options = self._queue, self._options
-        items: list[Item] = []
-        size = 0
-        ending = queue[0].tail
-        while queue and len(items) < options.batch_messages:
-            item = queue[0]
-            if item.tail != ending or item.context in self._busy:
-                break
-            if items and size + len(item.raw) > options.batch_bytes:
-                break
-            items.append(queue.popleft())
-            size += len(item.raw) + 1
-        if not items:
-            return None
-        self._queued_bytes -= size - len(items)
-        self._busy.update(item.context for item in items if item.context is not None)
-        return Work(items, Batch([item.raw for item in items], ending, new_key()))
+        return bool(self._queue) and (self._flushing > 0 or self._queue.seconds_to_wait(now) <= 0)
 
     def _return(self, work: Work) -> None:
-        """Put the work of a lane that died back to the head of the queue."""
+        """Take back the work of a lane that died."""
         if work.from_spool:
             self._draining = False
-            return
-        self._busy.difference_update(item.context for item in work.items)
-        self._queue.extendleft(reversed(work.items))
-        self._queued_bytes += sum(len(item.raw) for item in work.items)
+        else:
+            self._queue.give_back(work)
 
     def _oldest(self) -> int:
         firsts = [work.items[0].seq for work in self._lanes.values() if work is not None and work.items]
-        if self._queue:
-            firsts.append(self._queue[0].seq)
-        return min(firsts, default=self._next_seq)
+        if self._queue.oldest is not None:
+            firsts.append(self._queue.oldest.seq)
+        return min(firsts, default=self._queue.next_seq)
 
     def _ensure_lane(self) -> bool:
         """Start a lane if none is alive, with the work of dead ones back in the queue; False when none can start."""
@@ -372,7 +321,9 @@ class Worker:
 
     def _settle(self, work: Work) -> None:
         with self._changed:
-            self._busy.difference_update(item.context for item in work.items)
+            self._queue.settle(work)
+            if work.from_spool:
+                self._draining = False
             lane = threading.current_thread()
             if lane in self._lanes:
                 self._lanes[lane] = None
@@ -413,8 +364,5 @@ class Worker:
                 for place, reason in outcome.reasons.items():
                     wanted = self._owner.wants_messages
                     self._owner.report(reason, [message_of(work.batch.raws[place]) if wanted else {}])
-        with self._changed:
-            self._draining = False
-            self._drain_at = time.monotonic() + pause
-            self._lanes[threading.current_thread()] = None
-            self._changed.notify_all()
+        self._drain_at = time.monotonic() + pause
+        self._settle(work)
