@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import insert, select
 
 from mona_server.api import background
 from mona_server.insights.runs import Desk
 from mona_server.insights.work import answer_jobs
+from mona_server.store.tables_insights import insights as table
 from tests.api.conftest import NOW_MS, Api
 
 DAY = 86_400
@@ -224,3 +226,32 @@ def test_no_insights_yet(make_api: Callable[..., Api]) -> None:
     api = make_api()
     api.post("/upload_config", {"config": {"LOAN": CONFIG}, "commit_message": "m"})
     assert api.post("/insights", ASK).json() == {"response_data": []}
+
+
+@pytest.mark.slow
+def test_ten_thousand_insights_page_without_loss_or_repetition(found: Api) -> None:
+    """While stronger and weaker insights arrive between the pages, each of the old ones is shown exactly once."""
+    with found.store.meta.connect() as db:
+        row = dict(db.execute(select(table).where(table.c.tenant == "default").limit(1)).mappings().one())
+
+    def add(first: int, count: int) -> None:
+        made = [
+            {**row, "id": f"ins_{i:06}", "identity": f"i{i}", "score": float(i * 7919 % 10_007)}
+            for i in range(first, first + count)
+        ]
+        with found.store.meta.begin() as db:
+            db.execute(insert(table), made)
+
+    add(0, 10_000)
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        page = found.get(f"/api/v1/insights?limit=1000{cursor}").json()
+        seen += [item["insight_id"] for item in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+        add(20_000 + len(seen), 50)
+    old = [insight_id for insight_id in seen if insight_id < "ins_010000" and insight_id.startswith("ins_0")]
+    assert len(seen) == len(set(seen))
+    assert len(old) == 10_000

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from mona_server import settings as settings_module
 from mona_server.api import process
 from mona_server.errors import Conflict
+from tests.api.conftest import Api
 from tests.support import eventually, free_port
 
 
@@ -111,3 +112,18 @@ def test_own_tls(tmp_path: Path) -> None:
     finally:
         stop.set()
         thread.join(20)
+
+
+def test_health_fails_when_a_part_fails(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load balancer sends nobody to a server that cannot accept or cannot query; what fails is named, not why."""
+    assert api.get("/health", token={}).json()["failures"] == []
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a path and other secrets")
+
+    monkeypatch.setattr(api.edge.reader.engine, "rows", broken)
+    monkeypatch.setattr(api.store.inbox, "backlog", broken)
+    answer = api.get("/health", token={})
+    assert answer.status_code == 503
+    assert answer.json()["failures"] == ["accept: RuntimeError", "query: RuntimeError"]
+    assert api.get("/ready", token={}).status_code == 503
