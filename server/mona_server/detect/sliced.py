@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mona_server.detect.levels import take
 from mona_server.detect.source import AtomSums, Axis, Codes, Effects, Floats, GroupSums, NetValues, SumsSource
-from mona_server.segment import Condition, Segment
+from mona_server.segment import Condition, Range, Segment
 
 CACHE_BYTES = 256 * 2**20
 
@@ -187,13 +187,22 @@ class SlicedSource:
 
 
 def _merged(first: Axis, second: Axis) -> tuple[Axis, Codes, Codes]:
-    """One axis with the conditions of both, and where the codes of each went."""
-    conditions: dict[Condition, int] = {}
-    for condition in (*first.conditions, *second.conditions):
-        conditions.setdefault(condition, len(conditions))
-    one, other = (np.array([conditions[c] for c in axis.conditions], dtype=np.int32) for axis in (first, second))
-    ordered = first.ordered and first.conditions == second.conditions
+    """One axis with the conditions of both, and where the codes of each went. Buckets stay in their order."""
+    conditions: list[Condition] = list(dict.fromkeys((*first.conditions, *second.conditions)))
+    ordered = first.ordered and second.ordered
+    if ordered:
+        conditions.sort(key=_place)
+    places = {condition: code for code, condition in enumerate(conditions)}
+    one, other = (np.array([places[c] for c in axis.conditions], dtype=np.int32) for axis in (first, second))
     return Axis(first.field, tuple(conditions), ordered, first.overlapping or second.overlapping), one, other
+
+
+def _place(condition: Condition) -> tuple[float, float]:
+    """Buckets by their bounds, all else after them."""
+    if not isinstance(condition, Range):
+        return np.inf, np.inf
+    low, high = condition.min_value, condition.max_value
+    return (-np.inf if low is None else low, np.inf if high is None else high)
 
 
 def _shifted(count: Floats, total: Floats, square: Floats, shift: Floats) -> tuple[Floats, Floats, Floats]:

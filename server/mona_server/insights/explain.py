@@ -96,7 +96,8 @@ def explain(
     verse, groups = signal.verse, close.groups[signal.segment.text]
     notes: list[Mapping[str, Any]] = []
     share = global_share(signal, close)
-    if len(close.plan.target) and len(close.plan.benchmark) and verse.type.family == "Drift":
+    one_question = len(close.plan.questions) == 1  # else the sets are no times before and after
+    if one_question and len(close.plan.target) and len(close.plan.benchmark) and verse.type.family == "Drift":
         notes += _mix(signal, close, look) if mixed else []
         notes += _missing(signal, close, groups)
         notes += _volume(signal, close, groups)
@@ -219,7 +220,7 @@ def _mix(signal: Signal, close: Close, look: Look) -> list[dict[str, Any]]:
     """Is the change one of values, or of who is there? By the field whose mix explains most; and values never seen."""
     verse = signal.verse
     axes = tuple(a for a in axes_of(verse) if a.field not in signal.segment.fields and a.field != signal.metric)
-    if not axes or len(close.plan.questions) > 1:
+    if not axes:
         return []
     ask = replace(
         close.plan.questions[0],
