@@ -1,0 +1,198 @@
+"""How surprising is a change: deviates, tails, pooling and limits, against exact laws and simulations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mona_server.detect import chance, chance_search
+from mona_server.detect.chance_series import Part, Windows, mean_part, placebo_windows, size_part
+from mona_server.detect.chance_series import stats as stats_of
+from mona_server.detect.shocks import find_shocks
+
+WEEKS = Windows(np.arange(70, 84), np.arange(70), 7)
+
+
+def test_priors_of_all_candidates_sum_to_one() -> None:
+    """So a bound on each candidate's p times its prior bounds the chance of any false one."""
+    prior = chance.depth_prior(np.array([0, 1, 1, 2, 2, 2, 3]))
+    assert np.exp(prior).sum() == pytest.approx(1)
+    assert prior[0] > prior[1] > prior[3]
+
+
+@pytest.mark.parametrize("dof", [4, 8, 20, 60])
+def test_heavy_tails_are_those_of_students_t(dof: int) -> None:
+    """The bent deviate has the p of Student's t, far out as well."""
+    z = np.array([1.0, 3.0, 5.0, 9.0])
+    bent = chance.heavy_tailed(z, np.full(4, 1 / dof))
+    assert stats.norm.sf(bent) == pytest.approx(stats.t.sf(z, dof), rel=0.25)
+    assert chance.heavy_tailed(-z, np.full(4, 1 / dof)) == pytest.approx(-bent)
+
+
+@pytest.mark.parametrize("dof", [5, 10])
+def test_tails_are_learnt_from_placebos(dof: int) -> None:
+    """Deviates of a t law are recognised on the side where they are heavy, normal ones are left alone."""
+    rng = np.random.default_rng(dof)
+    size = rng.uniform(50, 500, 1200)
+    heavy = rng.standard_t(dof, (1200, 24))
+    placebo = np.where(heavy > 0, heavy, -np.abs(rng.standard_normal((1200, 24)))).astype(np.float32)
+    lower, upper = chance.tail_weights(placebo, size).T
+    assert np.median(upper) == pytest.approx(1 / dof, rel=0.4)
+    assert np.median(lower) < 0.03
+
+
+def test_small_segments_may_have_heavier_tails_than_large_ones() -> None:
+    """The curve over size falls where only small segments are wild."""
+    rng = np.random.default_rng(3)
+    size = np.exp(rng.uniform(3, 8, 1600))
+    wild = size < 200
+    placebo = np.where(wild[:, None], rng.standard_t(4, (1600, 24)), rng.standard_normal((1600, 24)))
+    upper = chance.tail_weights(placebo.astype(np.float32), size)[:, 1]
+    assert upper[size < 60].mean() > 0.12
+    assert upper[size > 1500].mean() < 0.05
+
+
+def test_pooling_beats_each_segments_own_dispersion() -> None:
+    """With few frames the shrunk dispersion is closer to the truth than the segment's own."""
+    rng = np.random.default_rng(0)
+    candidates, frames = 800, 30
+    size = np.exp(rng.uniform(4, 8, candidates))
+    true = np.exp(0.2 * np.log(size) - 1 + 0.1 * rng.standard_normal(candidates))
+    noise = true[:, None] * rng.standard_normal((candidates, frames)) ** 2
+    halves = (noise[:, ::2].mean(axis=1), noise[:, 1::2].mean(axis=1))
+    own = noise.mean(axis=1)
+    pooled = chance.pooled_dispersion(own, np.ones(candidates), size, halves, None, frames - 1)
+    error = np.abs(np.log(pooled.value / true)).mean()
+    assert error < 0.5 * np.abs(np.log(own / true)).mean()
+    assert 0 <= pooled.own_weight < 0.6
+
+
+def test_few_candidates_are_not_pooled() -> None:
+    """Without enough to learn from, the larger of both estimates stands."""
+    two = np.array([2.0, 0.5])
+    pooled = chance.pooled_dispersion(two, np.ones(2), np.ones(2), (two, two), None, 20)
+    assert pooled.value.tolist() == [2.0, 1.0]
+
+
+def test_limits_follow_placebo_maxima_but_never_fall_below_bonferroni() -> None:
+    """Wild placebo windows raise the limit; tame ones leave -log(rate); no placebos, the same."""
+    bonferroni = -np.log(0.05)
+    assert chance.calibrate(np.zeros(0)).limit(0.05) == pytest.approx(bonferroni)
+    assert chance.calibrate(np.linspace(-4, -2, 24)).limit(0.05) == pytest.approx(bonferroni)
+    wild = chance.calibrate(np.linspace(2, 9, 24))
+    assert wild.limit(0.05) > 9
+    scores = np.array([0.0, 5.0, 10.0, 20.0])
+    adjusted = wild.adjusted_p(scores)
+    assert (np.diff(adjusted) < 0).all()
+    assert wild.adjusted_p(np.array([wild.limit(0.05)]))[0] == pytest.approx(0.05)
+
+
+def test_wild_days_make_everybody_less_surprising() -> None:
+    """Where all candidates scatter three times as wide, the spread says three; a few real changes do not."""
+    rng = np.random.default_rng(1)
+    calm, size = rng.standard_normal((900, 2)), rng.uniform(10, 100, 900)
+    calm[:, 1] *= 3
+    calm[:40, 0] += 20
+    spread = chance.turmoil(calm, size)
+    assert spread[:, 0].max() < 1.25
+    assert spread[:, 1] == pytest.approx(3, rel=0.2)
+
+
+@pytest.mark.parametrize(("now", "expected", "reference"), [(9, 3.0, 15.0), (40, 20.0, 100.0), (2, 12.0, 60.0)])
+def test_small_counts_have_their_exact_tail(now: int, expected: float, reference: float) -> None:
+    """The signed root of the deviance has nearly the p of the binomial law."""
+    z = chance_search._count_z(np.array([now - expected]), np.array([expected]), np.array([reference]))[0]
+    whole, share = now + int(reference), expected / (expected + reference)
+    law = stats.binom(whole, share)
+    p = law.sf(now - 1) - law.pmf(now) / 2 if z > 0 else law.cdf(now) - law.pmf(now) / 2
+    assert stats.norm.sf(abs(z)) == pytest.approx(p, rel=0.45)
+
+
+def test_contexts_and_means_are_joined_to_one_deviate() -> None:
+    """Two deviates have the p of a chi square with two degrees of freedom; against each other they are no total."""
+    joint = chance_search._joint_z([np.array([3.0, 5.0, 6.0]), np.array([2.0, 0.1, -6.0])])
+    assert 2 * stats.norm.sf(joint[:2]) == pytest.approx(stats.chi2.sf([13.0, 25.01], 2), rel=0.01)
+    assert joint[2] == 0
+
+
+def _panel(seed: int, segments: int = 300) -> tuple[np.ndarray, np.ndarray]:
+    """(total, count) of rows with variance 1 and Poisson sizes."""
+    rng = np.random.default_rng(seed)
+    count = rng.poisson(np.exp(rng.uniform(1.5, 4, segments))[:, None], (segments, 84)).astype(float)
+    return rng.standard_normal((segments, 84)) * np.sqrt(count), count
+
+
+def test_deviates_of_unchanged_means_are_standard() -> None:
+    """Changes over their standard errors have mean 0 and variance 1, and so have placebo windows."""
+    total, count = _panel(0, 1500)
+    part = mean_part(total, count, np.ones(len(total)), np.zeros(84), WEEKS)
+    found = stats_of(part, WEEKS, placebo_windows(WEEKS), True)
+    z = found.change / np.sqrt(found.target_exposure + found.target_exposure**2 / found.reference_exposure)
+    assert abs(z.mean()) < 0.1
+    assert z.std() == pytest.approx(1, abs=0.06)
+    assert found.placebo.std() == pytest.approx(1, abs=0.06)
+    assert found.between.mean() == pytest.approx(1, abs=0.05)
+    assert found.weekly.mean() == pytest.approx(1, abs=0.08)
+
+
+def test_a_burst_inside_of_a_placebo_window_is_no_noise_outside() -> None:
+    """The dispersion outside of the window forgets the burst inside of it."""
+    count = np.full((1, 84), 10.0)
+    total = np.random.default_rng(5).standard_normal((1, 84))
+    total[0, 7:14] += 30
+    part = mean_part(total, count, np.ones(1), np.zeros(84), WEEKS)
+    windows = placebo_windows(WEEKS)
+    found = stats_of(part, WEEKS, windows, True)
+    holds = windows[7] > 0
+    assert found.without[0, holds].max() < 0.2 < found.without[0, ~holds].min()
+
+
+def test_placebo_windows_look_like_the_target() -> None:
+    """Two whole weeks out of ten; single frames for a single judged frame; none where too few fit."""
+    windows = placebo_windows(WEEKS)
+    assert (windows.sum(axis=0) == 14).all()
+    assert (windows.reshape(10, 7, -1).std(axis=1) == 0).all()
+    single = placebo_windows(Windows(np.array([30]), np.arange(30), 7))
+    assert (single == np.eye(30)).all()
+    assert placebo_windows(Windows(np.arange(4, 8), np.arange(4))).shape[1] == 0
+
+
+def test_shared_shocks_are_taken_off_and_the_one_that_moved_stays() -> None:
+    """A factor that many series share is found; a lone shift in the judged frames is not mistaken for it."""
+    rng = np.random.default_rng(7)
+    shock = rng.standard_normal(84)
+    loads = rng.choice([-1.0, 1.0], 60)
+    size = rng.poisson(100 * (1 + 0.2 * loads[:, None] * np.clip(shock, -3, 3))).astype(float)
+    size[0, 70:] *= 1.6
+    base = np.full(84, 6000.0)
+    part = size_part(size, base, WEEKS)
+    shocks = find_shocks([part.deviation], [part.exposure], [part.row_variance], WEEKS.reference, WEEKS.target)
+    assert len(shocks) == 1
+    assert abs(np.corrcoef(shocks.scores[:, 0], shock)[0, 1]) > 0.97
+    plain = stats_of(part, WEEKS, placebo_windows(WEEKS), True)
+    freed = stats_of(part, WEEKS, placebo_windows(WEEKS), True, shocks)
+    assert freed.between[1:].mean() < 0.35 * plain.between[1:].mean()
+    z = freed.change / np.sqrt(freed.between * freed.target_exposure * 1.2)
+    assert z[0] > 8
+    assert np.abs(z[1:]).max() < 5
+
+
+def test_noise_has_no_shocks() -> None:
+    """Independent series show no factor."""
+    size = np.random.default_rng(8).poisson(50, (80, 84)).astype(float)
+    part = size_part(size, np.full(84, 4000.0), WEEKS)
+    shocks = find_shocks([part.deviation], [part.exposure], [part.row_variance], WEEKS.reference, WEEKS.target)
+    assert len(shocks) == 0
+
+
+def test_seasons_are_expected_where_the_target_holds_no_whole_cycle() -> None:
+    """A weekday that is always low is not low today."""
+    weekday = np.array([0, 0, 0, 0, 0, -6.0, -6.0])
+    count = np.full((40, 77), 20.0)
+    total = np.tile(weekday, 11) + np.random.default_rng(2).standard_normal((40, 77))
+    windows = Windows(np.array([76]), np.arange(76), 7)
+    part = mean_part(total, count, np.full(40, 0.05), np.zeros(77), windows)
+    found = stats_of(part, windows, placebo_windows(windows), True)
+    assert np.abs(found.change.mean()) < 1
+    assert isinstance(part, Part)
