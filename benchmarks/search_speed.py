@@ -91,15 +91,14 @@ def _compare(given: argparse.Namespace, folder: Path) -> None:
 
 def _grow(given: argparse.Namespace, folder: Path) -> None:
     base = _run("mona", given, folder / "first")
-    print(f"{'grows with':16} {'seconds':>8} {'peak MiB':>9}   (x of the first run)")
+    print(f"{'grows with':32} {'CPU s':>8} {'peak MiB':>16}   (x of the first)")
     for what, factor in (("rows", 2), ("days", 2), ("values", 2), ("axes", 8 / 6), ("metrics", 2)):
         wider = argparse.Namespace(**vars(given))
         setattr(wider, what, round(getattr(given, what) * factor))
         one = _run("mona", wider, write_facts(folder / what, wider))
         label = f"{what} {getattr(given, what):,} → {getattr(wider, what):,}"
-        print(
-            f"{label:32} {one['seconds']:8.2f} ({one['seconds'] / base['seconds']:.2f}) {one['mib']:9.0f} ({one['mib'] / base['mib']:.2f})"
-        )
+        cpu, mib = one["cpu"], one["mib"]
+        print(f"{label:32} {cpu:8.2f} ({cpu / base['cpu']:.2f}) {mib:9.0f} ({mib / base['mib']:.2f})")
 
 
 def _run(name: str, given: argparse.Namespace, data: Path) -> dict[str, float]:
