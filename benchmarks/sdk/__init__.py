@@ -39,6 +39,7 @@ class Case(NamedTuple):
     public_messages: int = 0
     public_case: str = ""
     higher_is_better: bool = False
+    public: bool = True
 
 
 BACKGROUND = {"background": True}
@@ -140,7 +141,7 @@ CASES = [
         "us",
         "",
         {},
-        public_messages=0,
+        public=False,
     ),
     Case(
         "100 coroutines, 50 ms away",
@@ -193,6 +194,30 @@ CASES = [
         {},
         ("ours", "ours plain"),
     ),
+    *(
+        Case(
+            f"export_table, 1 M rows x 10 columns, {library}",
+            {"case": "table", "library": library, "messages": 1_000_000},
+            "per_second",
+            "rows/s",
+            "150,000/s",
+            {},
+            ("here",),
+            higher_is_better=True,
+            public=False,
+        )
+        for library in ("pandas", "polars", "arrow")
+    ),
+    Case(
+        "export_table, 1 M rows x 10 columns, pandas",
+        {"case": "table", "library": "pandas", "messages": 1_000_000},
+        "memory_mib",
+        "MiB more",
+        "at most 128 MiB",
+        {},
+        ("here",),
+        public=False,
+    ),
 ]
 
 
@@ -205,7 +230,7 @@ def main(argv: list[str]) -> None:
     for case in CASES:
         if words and not any(word in case.title for word in words):
             continue
-        names = ["public", *case.who] if case.public_messages or "threads" not in case.job else list(case.who)
+        names = ["public", *case.who] if case.public else list(case.who)
         figures: dict[str, list[float]] = {name: [] for name in names}
         with _server(**case.server) as (url, certificate):
             for _ in range(rounds):
@@ -218,7 +243,7 @@ def _print(case: Case, medians: dict[str, float]) -> None:
     public = medians.get("public")
     for name in case.who:
         ours = medians[name]
-        title = case.title if name == "ours" else f"{case.title} (without orjson)"
+        title = f"{case.title} (without orjson)" if name == "ours plain" else case.title
         shown, ratio = "", ""
         if public is not None:
             better = ours / public if case.higher_is_better else public / max(ours, 1e-9)

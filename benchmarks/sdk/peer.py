@@ -15,10 +15,12 @@ PUBLIC = "mona_sdk==0.0.58"
 
 
 def environments() -> dict[str, Path]:
-    """Name → Python: `public`, `ours` (with orjson) and `ours plain` (urllib3 only)."""
+    """Name → Python: `public`, `ours` (with orjson), `ours plain` (urllib3 only), `here` (with everything)."""
     sdk = f"{ROOT / 'sdk'}"
     wanted = {"public": [PUBLIC], "ours": [f"{sdk}[fast]"], "ours plain": [sdk]}
-    return {name: _environment(name, requirements) for name, requirements in wanted.items()}
+    made = {name: _environment(name, requirements) for name, requirements in wanted.items()}
+    # Tables need pandas, polars and pyarrow, which are in the environment that runs this.
+    return {**made, "here": Path(sys.executable)}
 
 
 def _environment(name: str, requirements: list[str]) -> Path:

@@ -143,6 +143,33 @@ def concurrent(job: dict[str, Any], messages: list[Any]) -> dict[str, Any]:
     return asyncio.run(run())
 
 
+def table(job: dict[str, Any], _: list[Any]) -> dict[str, Any]:
+    """`export_table` of ten columns: six floats (one with gaps), an integer, two texts (one the id) and a time."""
+    import numpy as np
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+    rows = job["messages"]
+    chance = np.random.default_rng(0)
+    columns: dict[str, Any] = {f"f{n}": chance.normal(size=rows).round(4) for n in range(6)}
+    columns["f0"][::10] = np.nan
+    columns["count"] = np.arange(rows)
+    columns["city"] = np.array([f"city {n % 17}" for n in range(rows)], dtype=object)
+    columns["id"] = np.arange(rows).astype(str)
+    columns["when"] = 1700000000 + np.arange(rows)
+    made = {"pandas": pd.DataFrame, "polars": pl.DataFrame, "arrow": pa.table}[job["library"]](columns)
+    del columns
+    job["options"] = {"export_deadline": 600}
+    client = make_client(job)
+    client.export_table(made[:10] if job["library"] != "arrow" else made.slice(0, 10), "LOAN", "id", "when")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    clock = Clock()
+    assert client.export_table(made, "LOAN", "id", "when")["failed"] == 0
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return {**clock.per(rows), "memory_mib": grown}
+
+
 class Clock:
     """Wall time and CPU time of this process since it was made."""
 
@@ -161,6 +188,7 @@ CASES: dict[str, Callable[[dict[str, Any], list[Any]], dict[str, Any]]] = {
     "large": large,
     "background": background,
     "concurrent": concurrent,
+    "table": table,
 }
 
 
@@ -189,7 +217,7 @@ def main() -> None:
         MonaSingleMessage(
             message=message(job["fields"], n), contextClass="LOAN", contextId=f"id-{n}", exportTimestamp=1700000000 + n
         )
-        for n in range(job["messages"])
+        for n in range(job["messages"] if "fields" in job else 0)
     ]
     print(json.dumps(CASES[job["case"]](job, messages)))
 

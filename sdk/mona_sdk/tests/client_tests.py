@@ -120,7 +120,8 @@ class ClientTests(unittest.TestCase):
         client = Client("key", "wrong")
         assert not client.is_active()
         assert client.export(message()) is False
-        assert not client.export_batch([message()])
+        result: Any = client.export_batch([message()])
+        assert not result
         assert not client.get_config()
         assert not client.upload_config({}, "why")
 

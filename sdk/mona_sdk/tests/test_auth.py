@@ -124,7 +124,7 @@ def test_without_a_token_nothing_raises_and_all_is_false(
     client = make_client(num_of_retries_for_authentication=1, **FAST, **arguments)
     assert client.is_active() is False
     assert client.export(a_message()) is False
-    result = client.export_batch([a_message(1), a_message(2)])
+    result: Any = client.export_batch([a_message(1), a_message(2)])
     assert not result
     assert (result["failed"], result["total"], result["sent"]) == (2, 2, 0)
     assert client.get_config() == {}

@@ -46,7 +46,7 @@ def test_the_servers_refusals(server: RecordingServer, make_client: Callable[...
     """Reasons stand under their place, found by number and by text; the dict is true, as in the original."""
     server.routes["/export"] = PARTIAL
     client = make_client()
-    result = client.export_batch([a_message(1), a_message(2)])
+    result: Any = client.export_batch([a_message(1), a_message(2)])
     assert result == {"total": 2, "failed": 1, "sent": 1, "failure_reasons": {"1": "contextId must be a string"}}
     reasons: Any = result["failure_reasons"]
     assert reasons[1] == reasons["1"] == reasons.get(1)
@@ -84,7 +84,7 @@ def test_bad_input_is_a_false_dict(make_client: Callable[..., Client]) -> None:
     client = make_client()
     bad: Any
     for bad in (5, None, "text", b"bytes", [5], [a_message(x=object())]):
-        result = client.export_batch(bad)
+        result: Any = client.export_batch(bad)
         assert not result
         assert (result["total"], result["failed"], result["sent"]) == (1, 1, 0)
         assert result["failure_reasons"]
@@ -95,7 +95,7 @@ def test_no_connection_is_a_false_dict(server: RecordingServer, make_client: Cal
     """All failed, with the reason under each place."""
     client = make_client(max_retries=0)
     server.close()
-    result = client.export_batch([a_message(1), a_message(2)])
+    result: Any = client.export_batch([a_message(1), a_message(2)])
     assert not result
     assert (result["total"], result["failed"]) == (2, 2)
     assert set(result["failure_reasons"]) == {"0", "1"}
