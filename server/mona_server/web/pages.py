@@ -29,6 +29,7 @@ from mona_server.api.identity import sessions
 from mona_server.api.identity.roles import Permission
 from mona_server.config import revisions
 from mona_server.errors import MonaError, NotAuthenticated, NotFound
+from mona_server.web import static_files
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -198,6 +199,7 @@ def environment() -> Environment:
     made.globals |= {
         "icon": heroicons.jinja.heroicon_micro,
         "static": static_address,
+        "plotly_style_ids": static_files.plotly_style_ids,
         "plural": words.plural,
         "age": words.age,
         "change": words.change,
@@ -218,6 +220,4 @@ def static_address(name: str) -> str:
 
 @cache
 def _version(name: str) -> str:
-    from mona_server.web.static_files import read
-
-    return hashlib.sha256(read(name)).hexdigest()[:12]
+    return hashlib.sha256(static_files.read(name)).hexdigest()[:12]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,6 +58,17 @@ def read(name: str) -> bytes:
     assert spec is not None
     assert spec.submodule_search_locations
     return (Path(spec.submodule_search_locations[0]) / "package_data" / PLOTLY).read_bytes()
+
+
+@cache
+def plotly_style_ids() -> tuple[str, ...]:
+    """Ids of the style elements that Plotly's script adds unless an element of that id is there already.
+
+    The content policy refuses such styles with an error in the console. They dress maps and a toolbar that our charts
+    do not have, so pages put empty elements of these ids in their place; what charts need is in ``chart.css``.
+    """
+    found = re.findall(rb'if\(!document\.getElementById\("([0-9a-f]{64})"\)\)', read(PLOTLY))
+    return tuple(sorted({name.decode() for name in found}))
 
 
 @cache

@@ -100,7 +100,7 @@ def test_dark_is_the_same_by_system_and_by_switch() -> None:
     assert block(':root:not([data-theme="light"])') == block(':root[data-theme="dark"]')
 
 
-SOURCES = [STATIC / "mona.css", *STATIC.glob("*.js"), *(HERE / "templates").glob("*.html")]
+SOURCES = [STATIC / "mona.css", STATIC / "chart.css", *STATIC.glob("*.js"), *(HERE / "templates").glob("*.html")]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
