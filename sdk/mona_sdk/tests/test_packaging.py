@@ -134,7 +134,7 @@ def test_distributions_install_into_a_clean_environment(tmp_path: Path) -> None:
     assert "mona_sdk/py.typed" in names
     assert not [name for name in (*inside, *names) if name.endswith((".pyc", ".so")) or "__pycache__" in name]
     assert not [name for name in names if "/tests/" in name]
-    assert re.findall(r"^Requires-Dist: ([^;]*)$", metadata, re.MULTILINE) == ["urllib3>=1.26"]
+    assert re.findall(r"^Requires-Dist: ([^;\n]*)$", metadata, re.MULTILINE) == ["urllib3>=1.26"]
     python = tmp_path / "venv" / "bin" / "python"
     run(sys.executable, "-m", "venv", str(tmp_path / "venv"))
     for distribution in (wheel, sdist):
