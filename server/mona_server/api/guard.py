@@ -10,16 +10,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
 from mona_server.api.caller import Caller, check_tenant
-from mona_server.api.edge import edge_of
+from mona_server.api.edge import Edge, edge_of
 from mona_server.api.identity import sessions
 from mona_server.api.identity.roles import Permission
 from mona_server.errors import BadRequest, Forbidden, NotAuthenticated
+from mona_server.outbound import is_loopback
 
 COOKIE = "mona_session"
 _OLD = {"arc_class": "context_class", "negative_segments": "excluded_segments"}
@@ -75,7 +77,24 @@ def _find_caller(request: Request, authorization: str | None, cookie: str | None
             raise NotAuthenticated("The session has ended", hint="sign in again")
         check_csrf(request, session)
         return sessions.caller(session, ip=ip, tenant=request.headers.get("x-mona-tenant"))
+    refuse_foreign_page(request, edge)
     return edge.access.nobody(named, now_ms=now_ms, ip=ip)
+
+
+def refuse_foreign_page(request: Request, edge: Edge) -> None:
+    """Without tokens, a page of another site could use the visitor's browser to reach a server that trusts everybody
+    near it. Such a request names its page in ``Origin``, or (a name that was rebound to this address) in ``Host``.
+
+    Raises :class:`Forbidden`. Programs send no ``Origin``, and call the server by its name.
+    """
+    host = request.headers.get("host", "")
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != host:
+        raise Forbidden("pages of other sites may not call this server without a token")
+    known = {urlsplit(edge.address).hostname, edge.settings.server.host}
+    name = urlsplit(f"//{host}").hostname or ""
+    if is_loopback(edge.settings.server.host) and not is_loopback(name) and name not in known:
+        raise Forbidden(f"this server is not called {name}", hint="set server.public_url, or send a token")
 
 
 def check_csrf(request: Request, session: sessions.Session) -> None:

@@ -21,6 +21,7 @@ from mona_server.api.answers import JSON
 from mona_server.api.body import read_body
 from mona_server.api.caller import Caller, check_tenant
 from mona_server.api.edge import Edge
+from mona_server.api.guard import refuse_foreign_page
 from mona_server.api.identity.roles import Permission
 from mona_server.errors import BadRequest, NotAuthenticated, Overloaded, TooLarge
 from mona_server.ingest import envelope
@@ -92,6 +93,7 @@ class Sending:
         if authorization is None:
             if not self._edge.settings.auth.allow_no_auth:
                 raise NotAuthenticated("A token is needed", hint="send Authorization: Bearer <token> to /export")
+            refuse_foreign_page(request, self._edge)
             return None
         caller = self._edge.access.known(authorization, now_ms=now_ms)
         if caller is None:

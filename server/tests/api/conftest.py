@@ -39,7 +39,7 @@ class Client:
 
     def __init__(self, app: Any, portal: BlockingPortal) -> None:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 5000))
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://mona.test")
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8420")
         self._portal = portal
 
     def request(self, method: str, path: str, **given: Any) -> httpx.Response:

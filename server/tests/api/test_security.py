@@ -224,6 +224,27 @@ def test_no_auth_gives_no_administration(make_api: Callable[..., Api]) -> None:
         roles.parse_grants([roles.ANYBODY.name])
 
 
+def test_pages_of_other_sites_cannot_use_a_server_without_tokens(make_api: Callable[..., Api]) -> None:
+    """A browser's request names its page: another origin, or a foreign name rebound to loopback, is refused."""
+    api = make_api(auth={"allow_no_auth": True})
+    for foreign in (
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Host": "evil.example"},
+        {"Host": "evil.example:8420"},
+    ):
+        for path in ("/configs", "/monaExport", "/export", "/api/v1/config/validate"):
+            answer = api.post_2(path, {"messages": [], "config": {}}, token=foreign)
+            assert answer.status_code == 403, (path, foreign, answer.text)
+        assert api.get("/api/v1/classes", token=foreign).status_code == 403
+    for own in ({"Origin": "http://127.0.0.1:8420"}, {"Host": "localhost:8420"}, {"Host": "[::1]:8420"}, {}):
+        assert api.post("/configs", {}, token=own).status_code == 200
+        assert api.post("/monaExport", {"messages": []}, token=own).status_code == 200
+    assert api.post("/configs", {}, token=api.token() | {"Host": "behind.a.proxy"}).status_code == 200
+    named = make_api(auth={"allow_no_auth": True}, server={"public_url": "https://mona.example"})
+    assert named.post("/configs", {}, token={"Host": "mona.example"}).status_code == 200
+
+
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=10), inner, max_size=5),
