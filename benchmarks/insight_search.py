@@ -52,7 +52,7 @@ def configuration(config: Json, verses: list[str]) -> Json:
     windows = {"target_set_period": target, "benchmark_set_period": benchmark}
     sudden = {
         "time_series_points": (end - begin).days,
-        "percentile": 51,
+        "percentile": 60,
         "max_false_discovery_rate": 0.05 / config["sudden_days"],
     }
     parameters: dict[str, Json] = {

@@ -28,6 +28,8 @@ Comparison = Literal["reference", "everybody", "threshold"]
 
 PRIOR_CONTEXTS = 100.0
 """Weight of everybody's row variance in that of a segment, in contexts."""
+PRIOR_FRAMES = 10.0
+"""Weight of the pooled dispersion in a candidate's own, in degrees of freedom."""
 MIN_JUDGED = 10.0
 """With fewer expected contexts in the judged frames nothing is said about a segment."""
 SET_ASIDE = 0.1
@@ -221,13 +223,23 @@ class _Joined:
     stats: Stats
     pooled: Floats
     own_weight: float
+    freedom: tuple[float, float]
+    """Degrees of freedom of the own dispersions between frames and between cycles."""
     turmoil: Floats
     """(C,) how much wider than usual all scatter in the judged frames, see :func:`chance.turmoil`."""
 
     @property
     def own(self) -> Floats:
-        """(C,) each candidate's own dispersion, the larger of that between frames and that between cycles."""
-        return np.maximum(self.stats.between, self.stats.weekly)
+        """(C,) each candidate's own dispersion, the larger of that between frames and that between cycles.
+
+        Both lean on the pooled one with the weight of :data:`PRIOR_FRAMES`, because of few cycles one is often wide.
+        """
+        frames, cycles = self.freedom
+        between, weekly = (
+            (dof * own + PRIOR_FRAMES * self.pooled) / (dof + PRIOR_FRAMES)
+            for dof, own in ((frames, self.stats.between), (cycles, self.stats.weekly))
+        )
+        return np.asarray(np.maximum(between, weekly), np.float64)
 
     @property
     def dispersion(self) -> Floats:
@@ -288,7 +300,9 @@ class _Judge:
         if not blocks:
             none = np.zeros(0)
             empty = np.zeros((0, 0), np.float32)
-            return _Joined(Stats(none, none, none, none, none, (none, none), none, empty, empty), none, 0.0, none)
+            return _Joined(
+                Stats(none, none, none, none, none, (none, none), none, empty, empty), none, 0.0, (0.0, 0.0), none
+            )
 
         def whole(name: str) -> Any:
             return np.concatenate([getattr(block, name) for block in blocks])
@@ -314,7 +328,9 @@ class _Judge:
             stats.weekly if self.evidence._weeks else None,
             dof,
         )
-        joined = _Joined(stats, pooled.value, pooled.own_weight, np.ones(len(self.size)))
+        weekly = self.evidence._weeks and len(windows.target) >= windows.cycle
+        freedom = (float(dof), len(windows.learn) // windows.cycle - 1.0 if weekly else float(dof))
+        joined = _Joined(stats, pooled.value, pooled.own_weight, freedom, np.ones(len(self.size)))
         if self.setting.comparison != "reference":
             return joined
         z = stats.change / np.sqrt(np.maximum(joined.variance, 1e-300))
@@ -474,7 +490,7 @@ class _Test:
             z = np.concatenate([z, [everybody], np.zeros(len(known))])
             score = chance.tail_score(z, log_prior)
             # What is beyond chance in a part of a segment is evidence for the segment, if that explains more.
-            score[:count] = np.where(inside, score[:count, None], -np.inf).max(axis=0)
+            score[:count] = np.where(inside, score[:count, None], -np.inf).max(axis=0, initial=-np.inf)
             return score
 
         found = selection.choose(
@@ -669,7 +685,7 @@ def _series_z(deviation: Floats, windows: Windows) -> tuple[float, float]:
 
     The deviate is that of the larger p of two t tests: between frames, and between whole cycles where there are enough.
     """
-    from scipy.stats import norm, t
+    from scipy.special import ndtri, stdtr
 
     reference, target, cycle = windows.reference, windows.target, windows.cycle
     here = deviation[reference]
@@ -688,8 +704,8 @@ def _series_z(deviation: Floats, windows: Windows) -> tuple[float, float]:
     if cycle > 1 and frames // cycle >= chance_series.ENOUGH_CYCLES:
         weeks = here[frames % cycle :].reshape(-1, cycle).sum(axis=1)
         tests.append((float(weeks.var(ddof=1)) / cycle, len(weeks) - 1))
-    worst = max(2 * t.sf(abs(change) / np.sqrt(max(v * spread, 1e-300)), dof) for v, dof in tests)
-    return float(np.sign(change) * norm.isf(max(worst, 1e-300) / 2)), change
+    worst = max(2 * float(stdtr(dof, -abs(change) / np.sqrt(max(v * spread, 1e-300)))) for v, dof in tests)
+    return float(-np.sign(change) * ndtri(max(worst, 1e-300) / 2)), change
 
 
 def _overlap(member: Mask, weight: Floats, count: int) -> Floats:
