@@ -30,15 +30,20 @@ def of_atoms(atoms: AtomSums, column: int | None) -> GroupSums:
 
 
 def record(signal: Signal, plan: Plan, source: SumsSource, groups: GroupSums, base: GroupSums) -> dict[str, Any] | None:
-    """What has to be kept of a signal's segment; None for statistics that are no sums of one metric."""
-    if signal.verse.type.statistic is Statistic.DISTRIBUTION:
-        return None
+    """What has to be kept of a signal's segment.
+
+    Of distributions only the means are kept, for the chart (``exact`` false); None where the metric is no number.
+    """
     metric = source.metrics.index(signal.metric) if signal.metric is not None else None
+    exact = signal.verse.type.statistic is not Statistic.DISTRIBUTION
+    if not exact and (metric is None or not groups.square[metric].any()):
+        return None
     siblings = None
     if signal.verse.type.type == "SegmentSizeOutlier":
         siblings = {"mean": signal.benchmark, "std": signal.std}
     return {
         "format": FORMAT,
+        "exact": exact,
         "at_ms": plan.at_ms,
         "bounds_ms": plan.bounds_ms.tolist(),
         "data_start_ms": plan.data_start_ms,

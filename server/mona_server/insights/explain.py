@@ -138,11 +138,16 @@ def related_anomalies(signal: Signal, close: Close, fields: Sequence[str]) -> li
 
 
 def same_type(verse: Verse, fields: Sequence[str]) -> Verse | None:
-    """The verse over other metrics, sizes and scores unbounded; for sizes the type over means. None: no such type."""
+    """The verse over other metrics, sizes and scores unbounded; for sizes the type over means.
+
+    None where there is no such type, or where it means nothing for other metrics.
+    """
     name = verse.type.type.replace("SegmentSize", "Average")
     verse_type = VERSES.get(name)
-    if verse_type is None or not verse_type.has_metrics or not fields or name.endswith("Threshold"):
+    if verse_type is None or not verse_type.has_metrics or not fields:
         return None
+    if name.endswith("Threshold") or verse_type.statistic is Statistic.DISTRIBUTION:
+        return None  # another limit for each metric; categories of its own
     values = {}
     for parameter in verse_type.parameters:
         default = None if isinstance(parameter.default, Derived) else parameter.default

@@ -49,7 +49,7 @@ def recompute(file: Mapping[str, Any]) -> Recomputed:
     if file.get("format") != FORMAT:
         raise BadRequest(f"{file.get('format')!r} is no format of an insight file", hint=f"known is {FORMAT}")
     signal, kept = file["insight"]["main_signal"], file["sums"]
-    if not kept:
+    if not kept or not kept.get("exact", True):
         raise BadRequest("this insight was kept without sums, so it cannot be computed from its file")
     verse = evidence.verse_of(signal["verse"], signal["stanza_name"])
     levels = evidence.recompute(verse, kept)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from mona_server.detect.signal import Finding, SearchResult
-from mona_server.detect.verses import Statistic
 from mona_server.detect.verses.base import Verse
 from mona_server.detect.windows import Look, Plan
 from mona_server.insights import evidence, explain
@@ -29,8 +28,6 @@ def drafts_of(
     """One draft per finding, in the order of the result. The strongest are looked at closely, if ``close``."""
     looked_at: dict[str, Draft] = {}
     near = list(result.findings[: explain.MOST_CLOSE]) if close else []
-    if verse.type.statistic is Statistic.DISTRIBUTION:
-        near = []
     near.sort(key=lambda finding: finding.main.baseline.text)
     for _, group in groupby(near, key=lambda finding: finding.main.baseline.text):
         findings = list(group)

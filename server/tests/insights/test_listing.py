@@ -258,6 +258,23 @@ def test_files_of_every_type_recompute(mill: Mill, given: dict[str, Any]) -> Non
         assert recompute(file).agrees, insight["title"]
 
 
+def test_a_distribution_has_a_chart_but_no_proof(mill: Mill) -> None:
+    """Its categories are not kept, so the file says that it cannot be computed again."""
+    verse = {"type": "DistributionDrift", "metrics": ["score"], "min_anomaly_level": 0.2}
+    windows = {"target_set_period": "2d", "benchmark_set_period": "8d"}
+    mill.configure(CONFIG | {"stanzas": {"main": {"verses": [verse | windows]}}})
+    for number in range(14):
+        rows = day(number, per_city=60)
+        for one in rows:
+            one["score"] *= 4 if number > 11 else 1
+        mill.send(rows)
+    (insight,) = mill.run("main__DistributionDrift", T0 + 14 * DAY).insights
+    full = listing.get(mill.store, TENANT, insight["insight_id"])
+    assert len(full["series"]["frames"]) == 10
+    with pytest.raises(BadRequest, match="without sums"):
+        recompute(export(mill.store, TENANT, insight["insight_id"]))
+
+
 def test_markers_explain(mill: Mill) -> None:
     """A deploy at the beginning of the change is named; others and other tenants' are not."""
     mill.configure(CONFIG)
