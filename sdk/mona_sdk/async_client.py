@@ -96,9 +96,9 @@ class AsyncClient(Client):
     def _start(self) -> None:
         self._user_id = self._settings.user_id
 
-    def _ready(self) -> bool:
+    def _ready(self, limit_s: float) -> bool:
         self._authenticate_once()
-        return super()._ready()
+        return super()._ready(limit_s)
 
     def is_active(self) -> bool:
         """Whether the client is authenticated and open; asks for the first token."""
@@ -222,7 +222,7 @@ class AsyncClient(Client):
         await asyncio.shield(self._arming[1])
 
     def _prepare_blocking(self) -> None:
-        self._ready()
+        self._ready(self._settings.export_deadline)
         self._preparer.warm()
         if self._awaited is None and not self._closed:
             with self._first_lock:

@@ -169,7 +169,7 @@ class Client(Services):
     def _fetch_sampling_factors(self) -> Any:
         try:
             return self._post("get_sampling_factors", {"config_name": self._sampling_config_name}, response_data)
-        except ServiceError:
+        except (ServiceError, MonaAuthenticationException):
             return None
 
     def is_active(self) -> bool:
@@ -179,7 +179,7 @@ class Client(Services):
     def export(self, message: MonaSingleMessage, filter_none_fields: Optional[bool] = None) -> bool:
         """Send one message; True when the server has it (in background mode: when the queue has it)."""
         worker = self._worker
-        if worker is not None and self._ready():
+        if worker is not None and self._ready(self._settings.export_deadline):
             report = self._enqueue_one(worker, message, filter_none_fields)
             if report is None:
                 return True
@@ -292,7 +292,7 @@ class Client(Services):
         self, events: Iterable[Any], default_action: Optional[str], filter_none: Optional[bool]
     ) -> ExportReport:
         report = ExportReport(self._owner)
-        if not self._ready():
+        if not self._ready(self._settings.export_deadline):
             report.not_authenticated = not self._closed
             report.fail_all(events, texts.CLOSED if self._closed else texts.NOT_AUTHENTICATED)
             return report

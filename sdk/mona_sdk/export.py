@@ -101,7 +101,7 @@ class ExportReport:
         if self.local_text is not None:
             return self.local_text
         if self.not_authenticated:
-            return texts.NOT_AUTHENTICATED
+            return next(iter(self.reasons.values()), texts.NOT_AUTHENTICATED)
         if self.no_connection:
             return texts.NO_REST_API
         return f"{texts.SOME_FAILED}{dict(self.result())}"

@@ -344,7 +344,7 @@ class Services:
 
     def _service(self, ask: Callable[[], Any], exception: type[MonaServiceException]) -> dict[str, Any]:
         """The service dict of `ask()`, or its failure as dict or exception."""
-        if not self._ready():
+        if not self._ready(self._settings.service_timeout):
             text = self._hinted(texts.CLOSED if self._closed else texts.NOT_AUTHENTICATED)
             if self.authenticator.raise_auth_exceptions and not self._closed:
                 raise MonaAuthenticationException(text)
@@ -360,8 +360,10 @@ class Services:
         warn_limited(f"{id(self)}:{text}", "%s", text)
         return service_failure(text)
 
-    def _ready(self) -> bool:
-        return not self._closed and self.authenticator.ensure()
+    def _ready(self, limit_s: float) -> bool:
+        """Whether calls can be made. Asks for a token only where there is none, for `limit_s` seconds at most."""
+        auth = self.authenticator
+        return not self._closed and (auth.is_authenticated() or auth.ensure(time.monotonic() + limit_s))
 
     def _hinted(self, text: str) -> str:
         return text + texts.NO_AUTH_HINT if self._settings.mode == "NO_AUTH" else text
@@ -370,9 +372,14 @@ class Services:
         """One call; a refused token is renewed once. Raises ServiceError for whatever is no success."""
         plain, _ = to_plain(body, path)
         deadline = time.monotonic() + self._settings.connect_timeout + self._settings.service_timeout
+        if not self.authenticator.ensure(deadline):
+            text = self.authenticator.refusal()
+            if self.authenticator.raise_auth_exceptions:
+                raise MonaAuthenticationException(self._hinted(text))
+            raise ServiceError(text)
         token = self.authenticator.get_current_token()
         response = self._request(path, plain, deadline)
-        if getattr(response, "status_code", None) == 401 and self.authenticator.renew(token):
+        if getattr(response, "status_code", None) == 401 and self.authenticator.renew(token, deadline):
             response = self._request(path, plain, deadline)
         try:
             answer = response.json()

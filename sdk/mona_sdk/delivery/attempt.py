@@ -192,10 +192,14 @@ class Endpoint:
         tries = counted = 0
         renewed = False
         while True:
-            if not self.auth.ensure():
-                return Outcome.all_failed(total, texts.NOT_AUTHENTICATED, not_authenticated=True)
-            token = self.auth.get_current_token()
-            answer = self._attempt(batch, token, tries, patience, stats)
+            token: Optional[str] = None
+            if self.auth.ensure(patience.deadline):
+                token = self.auth.get_current_token()
+                answer = self._attempt(batch, token, tries, patience, stats)
+            elif self.auth.is_unreachable:
+                answer = Answer("later", texts.NOT_AUTHENTICATED, no_connection=True)
+            else:
+                return Outcome.all_failed(total, self.auth.refusal(), not_authenticated=True)
             tries += 1
             if answer.kind == "accepted":
                 return Outcome(total)
@@ -206,7 +210,7 @@ class Endpoint:
                 return self.deliver(first, patience, stats).and_then(self.deliver(second, patience, stats))
             if answer.kind == "unauthorized" and not renewed:
                 renewed = True
-                if self.auth.renew(token):
+                if self.auth.renew(token, patience.deadline):
                     continue
             if answer.kind == "bad_encoding" and self._encoding:
                 self._encoding, self._compression = None, "off"

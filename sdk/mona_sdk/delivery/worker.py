@@ -177,6 +177,7 @@ class Worker:
                 except Exception as problem:  # noqa: BLE001 - the edge of a thread; it goes on with other work
                     get_logger().exception("a batch failed with %s", type(problem).__name__)
                     self._give_up(work, "internal error")
+                    self._drain_at = time.monotonic() + IDLE_S
                     self._settle(work)
         finally:
             # A lane that ends in the middle of its work gives it back.
@@ -292,10 +293,11 @@ class Worker:
             self._settle(work)
             return
         outcome = self._endpoint.deliver(work.batch, self._patience(work), work.items[0].owner.stats)
-        if work.abandoned or (outcome.unavailable and self._to_disk(work)):
+        undelivered = outcome.unavailable or outcome.not_authenticated
+        if work.abandoned or (undelivered and self._to_disk(work)):
             self._settle(work)
             return
-        if outcome.unavailable or outcome.not_authenticated:
+        if undelivered:
             self._give_up(work, next(iter(outcome.reasons.values()), "not delivered"))
         else:
             work.account(outcome, awaited=self._is_awaited)

@@ -380,3 +380,57 @@ def test_tokens_and_secrets_stay_out_of_sight(
     token = make_token(n=1)
     for hidden in (secret, token, token.split(".")[1], "Bearer", "refresh-1", "tok3n-value"):
         assert hidden not in everything
+
+
+def test_a_silent_token_endpoint_does_not_hold_an_export(
+    server: RecordingServer, make_client: Callable[..., Client]
+) -> None:
+    """A token that is due is renewed within the deadline of the call, and used on when that fails, without asking at
+    every call."""
+    client = make_client(export_deadline=0.5)
+    released = threading.Event()
+    server.routes[REFRESH_PATH] = server.routes[TOKEN_PATH] = hang(released)
+    auth: Any = client.authenticator
+    auth._state.refresh_at = 0
+    started = time.monotonic()
+    client.export(a_message(1))
+    assert time.monotonic() - started < 1.0
+    assert client.export(a_message(2)) is True
+    assert server.paths().count(REFRESH_PATH) == 1
+    released.set()
+
+
+def test_an_export_into_the_queue_never_waits_for_a_token(
+    server: RecordingServer, make_client: Callable[..., Client]
+) -> None:
+    """The worker renews."""
+    client = make_client(background=True, flush_interval=0.01)
+    auth: Any = client.authenticator
+    auth._state.refresh_at = 0
+    released = threading.Event()
+    server.routes[REFRESH_PATH] = hang(released)
+    started = time.monotonic()
+    assert client.export(a_message())
+    assert time.monotonic() - started < 0.5
+    released.set()
+    assert client.flush(10)
+    assert len(server.messages) == 1
+
+
+def test_an_outage_of_the_token_endpoint_loses_nothing_in_the_background(
+    server: RecordingServer, make_client: Callable[..., Client]
+) -> None:
+    """The token has ended and nobody gives another: the message waits until somebody does."""
+    client = make_client(
+        background=True, flush_interval=0.01, num_of_retries_for_authentication=0, raise_authentication_exceptions=True
+    )
+    auth: Any = client.authenticator
+    auth._state.refresh_at = auth._state.ends_at = 0
+    server.routes[REFRESH_PATH] = server.routes[TOKEN_PATH] = lambda _: None
+    assert client.export(a_message())
+    wait_until(lambda: auth._state.unreachable_at is not None)
+    assert client.stats()["dropped"] == 0
+    server.routes[TOKEN_PATH] = server.issue_token
+    auth._state.unreachable_at -= 60
+    assert client.flush(10)
+    assert len(server.messages) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
+from mona_sdk import texts
 from mona_sdk.settings import Addresses, ClientSettings
 
 JSON_HEADERS = {"Content-Type": "application/json"}
@@ -16,6 +17,7 @@ class BaseAuthenticator:
         self.api_key = settings.api_key
         self.raise_auth_exceptions = settings.raise_authentication_exceptions
         self._settings = settings
+        self._refusal = texts.NOT_AUTHENTICATED
         self._addresses = addresses
 
     def initial_auth(self) -> bool:
@@ -26,13 +28,23 @@ class BaseAuthenticator:
         """Whether a call may be made now."""
         return True
 
-    def ensure(self) -> bool:
-        """Renew a token that ends soon; True when a call may be made now."""
+    def ensure(self, deadline: Optional[float] = None) -> bool:  # noqa: ARG002
+        """Renew a token that ends soon, until `deadline` (monotonic) at most; True when a call may be made now."""
         return self.is_authenticated()
 
-    def renew(self, refused_token: Optional[str]) -> bool:  # noqa: ARG002
+    def renew(self, refused_token: Optional[str], deadline: Optional[float] = None) -> bool:  # noqa: ARG002
         """Replace a token that the server has refused; True when there is another one."""
         return False
+
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether there is no token because nobody answered, rather than because it was refused."""
+        return False
+
+    def refusal(self) -> str:
+        """Why there is no token. What a renewal met is told once, to the call that needed it."""
+        text, self._refusal = self._refusal, texts.NOT_AUTHENTICATED
+        return text
 
     def get_user_id(self) -> Optional[str]:
         """The tenant in whose name the client speaks."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta, timezone
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from mona_sdk import texts
 from mona_sdk.auth import store
@@ -47,7 +47,7 @@ class MonaAuth(BaseAuthenticator):
         """Whether there is an accepted token."""
         return store.is_authenticated(self._record())
 
-    def ensure(self) -> bool:
+    def ensure(self, deadline: Optional[float] = None) -> bool:
         """Renew the token when its time has come. A token that still holds serves while another thread renews."""
         state, now = self._state, time.monotonic()
         record = state.record
@@ -62,14 +62,20 @@ class MonaAuth(BaseAuthenticator):
             asked = state.unreachable_at
             if asked is None or now - asked < ASK_AGAIN_S:
                 return False
-            return self._locked(lambda: self.is_authenticated() or self._ask_new(retries=0))
+            return self._locked(lambda: self.is_authenticated() or self._ask_new(deadline), deadline)
         if self._due(now):
-            self._locked(lambda: not self._due(time.monotonic()) or self._renew(), wait=now >= self._state.ends_at)
+            limit = deadline if now >= state.ends_at else now
+            self._locked(lambda: not self._due(time.monotonic()) or self._renew(deadline), limit)
         return self.is_authenticated()
 
-    def renew(self, refused_token: Optional[str]) -> bool:
+    def renew(self, refused_token: Optional[str], deadline: Optional[float] = None) -> bool:
         """Another token than the refused one: by refresh, else by a full request."""
-        return self._locked(lambda: self.get_current_token() != refused_token or self._renew())
+        return self._locked(lambda: self.get_current_token() != refused_token or self._renew(deadline), deadline)
+
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether the last token request met nobody."""
+        return self._state.unreachable_at is not None
 
     def get_user_id(self) -> Optional[str]:
         """The user id given, else the claim `tenantId` of the token."""
@@ -87,17 +93,20 @@ class MonaAuth(BaseAuthenticator):
     def _record(self) -> Optional[store.Record]:
         return store.record_of(self._state)
 
-    def _locked(self, action: Any, *, wait: bool = True) -> bool:
-        """`action()` while holding the lock of these credentials; whether a token is there if it cannot be had."""
-        settings = self._settings
-        limit = (settings.num_of_retries_for_authentication + 1) * (
-            settings.connect_timeout + settings.read_timeout + settings.wait_time_for_authentication_retries
-        )
+    def _locked(self, action: Callable[[], bool], deadline: Optional[float] = None) -> bool:
+        """`action()` while holding the lock of these credentials; whether a token is there if it cannot be had until
+        `deadline`, or within the time that the holder may take."""
+        if deadline is None:
+            one = self._settings.connect_timeout + self._settings.read_timeout
+            wait = self._settings.wait_time_for_authentication_retries
+            limit = (self._settings.num_of_retries_for_authentication + 1) * (one + wait)
+        else:
+            limit = max(0.0, deadline - time.monotonic())
         lock = self._state.lock
-        if not (lock.acquire(timeout=limit) if wait else lock.acquire(blocking=False)):
+        if not lock.acquire(timeout=limit):
             return self.is_authenticated()
         try:
-            return bool(action())
+            return action()
         finally:
             lock.release()
 
@@ -110,51 +119,54 @@ class MonaAuth(BaseAuthenticator):
             return now >= self._state.refresh_at
         return stamp <= datetime.now(stamp.tzinfo)
 
-    def _renew(self) -> bool:
+    def _renew(self, deadline: Optional[float]) -> bool:
         refreshed: Any = None
         record = self._record() or {}
         if self._settings.should_use_refresh_tokens and record.get(REFRESH_TOKEN_KEY):
-            refreshed = self._send(self._refresh_request)
+            refreshed = self._send(self._refresh_request, deadline)
             if self._keep(refreshed):
                 return True
-        fresh = self._send(self._token_request)
+        fresh = self._send(self._token_request, deadline)
         if self._keep(fresh):
             return True
-        unreachable = getattr(fresh, "unreachable", False) is True
-        if unreachable and time.monotonic() < self._state.ends_at:
+        now = time.monotonic()
+        if getattr(fresh, "unreachable", False) is True and now < self._state.ends_at:
             get_logger().warning("the token could not be renewed; it is used until it ends")
+            self._state.refresh_at = min(self._state.ends_at, now + ASK_AGAIN_S)
             return False
         self._refuse(fresh)
         body = error_text(_read(refreshed if refreshed is not None else fresh))
-        return handle_authentications_error(
-            texts.COULD_NOT_REFRESH + self._redacted(body), self._settings.raise_authentication_exceptions
-        )
+        self._refusal = texts.COULD_NOT_REFRESH + self._redacted(body)
+        get_logger().error(self._refusal)
+        return False
 
-    def _ask_new(self, retries: Optional[int] = None) -> bool:
-        response = self._send(self._token_request, retries)
+    def _ask_new(self, deadline: Optional[float] = None) -> bool:
+        response = self._send(self._token_request, deadline)
         if self._keep(response):
             return True
         self._refuse(response)
         return False
 
-    def _send(self, ask: Any, retries: Optional[int] = None) -> Any:
+    def _send(self, ask: Callable[[Limits], Any], deadline: Optional[float]) -> Any:
+        """Ask with the retries of the settings; only once where a call with a deadline waits for it."""
         settings = self._settings
+
+        def generate() -> Any:
+            return ask(Limits(settings.connect_timeout, settings.read_timeout, deadline))
+
         return get_auth_response_with_retries(
-            ask,
-            num_of_retries=settings.num_of_retries_for_authentication if retries is None else retries,
+            generate,
+            num_of_retries=settings.num_of_retries_for_authentication if deadline is None else 0,
             auth_wait_time_sec=settings.wait_time_for_authentication_retries,
         )
 
-    def _limits(self) -> Limits:
-        return Limits(self._settings.connect_timeout, self._settings.read_timeout)
-
-    def _token_request(self) -> Any:
+    def _token_request(self, limits: Limits) -> Any:
         body = {"clientId": self._settings.api_key, "secret": self._settings.secret}
-        return request("POST", self._addresses.token, headers=dict(JSON_HEADERS), json=body, timeout=self._limits())
+        return request("POST", self._addresses.token, headers=dict(JSON_HEADERS), json=body, timeout=limits)
 
-    def _refresh_request(self) -> Any:
+    def _refresh_request(self, limits: Limits) -> Any:
         body = {"refreshToken": (self._record() or {}).get(REFRESH_TOKEN_KEY)}
-        return request("POST", self._addresses.refresh, headers=dict(JSON_HEADERS), json=body, timeout=self._limits())
+        return request("POST", self._addresses.refresh, headers=dict(JSON_HEADERS), json=body, timeout=limits)
 
     def _keep(self, response: Any) -> bool:
         answer = self._translate(_read(response))
