@@ -37,7 +37,8 @@ from mona_sdk.patch_points import jwt
 from mona_sdk.prepare import Preparer, Refusal, Skipped
 from mona_sdk.results import BatchResult, ClientStats
 from mona_sdk.sampling import FixedRates, NamedRates
-from mona_sdk.services import ServiceError, Services, response_data
+from mona_sdk.service_answers import ServiceError, response_data
+from mona_sdk.services import Services
 from mona_sdk.settings import addresses, resolve
 
 __all__ = [

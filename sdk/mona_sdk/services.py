@@ -6,7 +6,6 @@ answer that is no success, becomes the failure dict, or the exception where `rai
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from typing import Any, Callable, Optional, cast
@@ -21,58 +20,14 @@ from mona_sdk.errors import MonaAuthenticationException, MonaConfigUploadExcepti
 from mona_sdk.log import warn_limited
 from mona_sdk.patch_points import request
 from mona_sdk.results import ConfigResult, FalseDict, ServiceResult, UploadResult, service_failure, service_success
+from mona_sdk.service_answers import ServiceError, error_text, part, response_data, validated, whole
 from mona_sdk.settings import ClientSettings
 
 UNPROVIDED: Any = texts.UNPROVIDED_VALUE
 
 
-class ServiceError(Exception):
-    """A service did not do what was asked; the text is for people."""
-
-
 def _given(**arguments: Any) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value is not texts.UNPROVIDED_VALUE}
-
-
-def _error_text(answer: dict[str, Any]) -> Optional[str]:
-    told = answer.get("error_message") or answer.get("topLevelError")
-    if told:
-        return str(told)
-    issues = answer.get("issues")
-    return _issues_text(issues) if issues else None
-
-
-def _issues_text(issues: Any) -> str:
-    return issues if isinstance(issues, str) else json.dumps(issues, ensure_ascii=False, default=str)
-
-
-def response_data(answer: dict[str, Any]) -> Any:
-    """The data of an ordinary answer."""
-    data = answer.get("response_data")
-    if data is None:
-        raise ServiceError(texts.NO_SERVICE_ANSWER)
-    return data
-
-
-def _part(name: str) -> Callable[[dict[str, Any]], Any]:
-    def read(answer: dict[str, Any]) -> Any:
-        data = response_data(answer)
-        if not isinstance(data, dict) or data.get(name) is None:
-            raise ServiceError(texts.NO_SERVICE_ANSWER)
-        return data[name]
-
-    return read
-
-
-def _validated(answer: dict[str, Any]) -> Any:
-    data = response_data(answer)
-    if isinstance(data, dict) and data.get("issues"):
-        raise ServiceError(_issues_text(data["issues"]))
-    return data
-
-
-def _whole(answer: dict[str, Any]) -> Any:
-    return answer
 
 
 class Services:
@@ -109,7 +64,7 @@ class Services:
 
     def get_config(self) -> Any:
         """The configuration as `{user_id: config}`, in the shape that `get_config_shape` sets (see the README)."""
-        read = _part("raw_configuration_data")
+        read = part("raw_configuration_data")
         result = self._call(
             "configs", {}, lambda answer: {self.authenticator.get_user_id(): read(answer)}, MonaConfigUploadException
         )
@@ -132,7 +87,7 @@ class Services:
     ) -> ServiceResult:
         """Try a configuration on stored contexts, without saving it."""
         body = _given(config=config, list_of_context_ids=list_of_context_ids, latest_amount=latest_amount)
-        return self._typed("validate_config", body, _validated)
+        return self._typed("validate_config", body, validated)
 
     def validate_config_per_context_class(
         self,
@@ -149,15 +104,15 @@ class Services:
             list_of_context_ids=list_of_context_ids,
             latest_amount=latest_amount,
         )
-        return self._typed("validate_config_per_context_class", body, _whole)
+        return self._typed("validate_config_per_context_class", body, whole)
 
     def get_suggested_config(self) -> ServiceResult:
         """The configuration with the fields that have arrived and that nobody has configured."""
-        return self._typed("get_new_config_fields", {}, _part("suggested_config"))
+        return self._typed("get_new_config_fields", {}, part("suggested_config"))
 
     def get_suggested_config_from_user_input(self, events: Any) -> ServiceResult:
         """A configuration for the given messages."""
-        return self._typed("suggest_new_config", {"events": events}, _part("suggested_config"))
+        return self._typed("suggest_new_config", {"events": events}, part("suggested_config"))
 
     def get_config_history(self, number_of_revisions: Any = UNPROVIDED) -> ServiceResult:
         """Revisions, newest first: data maps the server's sentence to them, and `number_of_revisions` to their number."""
@@ -211,7 +166,7 @@ class Services:
             sampling_threshold=sampling_threshold,
             excluded_segments=excluded_segments,
         )
-        return self._typed("get_ingested_data", body, _part("crcs"))
+        return self._typed("get_ingested_data", body, part("crcs"))
 
     def get_aggregated_data_of_a_specific_segment(
         self,
@@ -321,7 +276,7 @@ class Services:
             "context_id_field": context_id_field,
             "export_timestamp_field": export_timestamp_field,
         }
-        result = self._call("initiate_csv_upload_request", body, _whole)
+        result = self._call("initiate_csv_upload_request", body, whole)
         return result["data"] if result["success"] else result
 
     def _typed(
@@ -389,7 +344,7 @@ class Services:
             status = getattr(response, "status_code", None)
             detail = f" HTTP {status}." if isinstance(status, int) and not response.ok else ""
             raise ServiceError(texts.NO_SERVICE_ANSWER + detail)
-        problem = _error_text(answer)
+        problem = error_text(answer)
         if problem or not response.ok or answer.get("success") is False:
             raise ServiceError(problem or texts.NO_SERVICE_ANSWER)
         return read(answer)
