@@ -10,10 +10,11 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 
 from mona_server import __version__
-from mona_server.api import health, openapi, sending, services, sso_routes, token_routes
+from mona_server.api import health, metrics, openapi, sending, services, sso_routes, token_routes
 from mona_server.api.answers import InvalidRequest, error_answer
 from mona_server.api.body import Gone
 from mona_server.api.edge import Clock, open_edge, system_clock
+from mona_server.api.metrics import HttpMetrics
 from mona_server.api.middleware import BoundedBodies, Surround
 from mona_server.api.shapes import FAILURES
 from mona_server.api.v1 import (
@@ -38,7 +39,7 @@ from mona_server.store import Store
 
 log = structlog.get_logger("mona.http")
 
-ROUTERS = (token_routes.router, services.router, health.router, sso_routes.visits)
+ROUTERS = (token_routes.router, services.router, health.router, metrics.router, sso_routes.visits)
 """In the order in which paths are tried; the sending paths come before all of them."""
 V1_ROUTERS = tuple(
     part.router
@@ -69,6 +70,7 @@ def create_app(settings: Settings, store: Store, *, clock: Clock = system_clock)
     """
     tls = settings.server.tls_cert is not None or (settings.server.public_url or "").startswith("https:")
     edge = open_edge(settings, store, clock=clock)
+    http_metrics = HttpMetrics()
     app = FastAPI(
         title="Mona",
         version=__version__,
@@ -76,11 +78,12 @@ def create_app(settings: Settings, store: Store, *, clock: Clock = system_clock)
         docs_url=None,
         redoc_url=None,
         middleware=[
-            Middleware(Surround, tls=tls),
+            Middleware(Surround, tls=tls, observe=http_metrics.observe),
             Middleware(BoundedBodies, limits=settings.limits, budget=edge.budget),
         ],
     )
     app.state.edge = edge
+    app.state.http_metrics = http_metrics
     app.router.routes.extend(sending.routes(edge))
     for router in ROUTERS:
         app.include_router(router)

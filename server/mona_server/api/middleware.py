@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 import uuid
+from collections.abc import Callable
 
 import structlog
 from starlette.requests import Request
@@ -18,6 +19,9 @@ from mona_server.errors import MonaError
 from mona_server.settings import Limits
 
 log = structlog.get_logger("mona.http")
+
+Observe = Callable[[str, str, int, float], None]
+"""(method, path, status, seconds): called once for each request."""
 
 CSP = (
     "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
@@ -66,8 +70,9 @@ class BoundedBodies:
 class Surround:
     """Pure ASGI, because the sending path pays for every layer."""
 
-    def __init__(self, app: ASGIApp, *, tls: bool) -> None:
+    def __init__(self, app: ASGIApp, *, tls: bool, observe: Observe) -> None:
         self._app = app
+        self._observe = observe
         self._fixed = [
             (b"x-mona-server", __version__.encode()),
             (b"x-content-type-options", b"nosniff"),
@@ -108,6 +113,7 @@ class Surround:
             await answer(scope, receive, send_with_headers)
         finally:
             seconds = time.perf_counter() - started
+            self._observe(scope["method"], scope["path"], status, seconds)
             # The path only: a query string may hold values, a body always does.
             if status >= 500 or seconds > _SLOW_S:
                 log.warning("request answered", method=scope["method"], path=scope["path"], status=status,
