@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from mona_server import notify
 from mona_server.api import backfills
 from mona_server.api.caller import Caller
 from mona_server.api.edge import Edge
 from mona_server.api.identity import audit
 from mona_server.api.identity.roles import Permission
-from mona_server.config import revisions
+from mona_server.config import Parsed, parse, revisions
+from mona_server.config.issues import Issue
 from mona_server.config.openai import template
 from mona_server.errors import BadRequest, Forbidden
 
@@ -35,6 +38,23 @@ def current(edge: Edge, caller: Caller) -> dict[str, Any]:
     }
 
 
+def read(given: Any, tenant: str, context_class: str | None = None, *, lenient: bool = False) -> Parsed:
+    """A configuration as read, with what the rooms above the configuration's own find wrong: notifications."""
+    if context_class is None:
+        parsed = parse(given, user_id=tenant, lenient=lenient)
+    else:
+        parsed = revisions.parse_for_class(given, context_class, user_id=tenant, lenient=lenient)
+    named = {issue.path for issue in parsed.issues}
+    found = [
+        Issue(
+            f"{name}.notifications.{one.path}", one.message, "warning" if lenient else one.severity, "bad_notification"
+        )
+        for name, scope in parsed.classes.items()
+        for one in notify.check(scope.notifications)
+    ]
+    return replace(parsed, issues=(*parsed.issues, *(issue for issue in found if issue.path not in named)))
+
+
 def save(
     edge: Edge,
     caller: Caller,
@@ -52,6 +72,7 @@ def save(
     """
     if context_class is None:
         require_everywhere(caller, Permission.CONFIG_WRITE)
+    read(given, caller.tenant, context_class, lenient=lenient).or_raise()
     saved = revisions.save(
         edge.meta,
         caller.tenant,

@@ -14,9 +14,8 @@ from mona_server.api.identity.roles import Permission
 from mona_server.api.service_answers import data, top
 from mona_server.api.shapes import ConfigReader, ConfigWriter, DataManager, InsightReader, Investigator, Sender
 from mona_server.api.wire_names import Ask, text, whole_number
-from mona_server.config import Parsed, parse, sampling
+from mona_server.config import Parsed, sampling
 from mona_server.config.preview import MOST_PREVIEWED
-from mona_server.config.revisions import parse_for_class
 from mona_server.errors import BadRequest
 from mona_server.query import service
 from mona_server.sources.files import FileMapping
@@ -72,7 +71,7 @@ def suggest_new_config(request: Request, caller: ConfigReader, ask: Ask) -> Resp
 @router.post("/validate_config")
 def validate_config(request: Request, caller: ConfigReader, ask: Ask) -> Response:
     """Judge a configuration without storing it, and build its fields for some contexts."""
-    parsed = parse(ask.get("config"), user_id=caller.tenant, lenient=ask.get("lenient") is True).or_raise()
+    parsed = configs.read(ask.get("config"), caller.tenant, lenient=ask.get("lenient") is True).or_raise()
     built = samples.build(edge_of(request), caller, parsed.classes, *_chosen(ask))
     return data(request, {"field_building_results": built, **_warnings(parsed)})
 
@@ -81,9 +80,7 @@ def validate_config(request: Request, caller: ConfigReader, ask: Ask) -> Respons
 def validate_config_per_context_class(request: Request, caller: ConfigReader, ask: Ask) -> Response:
     """The same for one context class."""
     name = text(ask, "context_class")
-    parsed = parse_for_class(
-        ask.get("config"), name, user_id=caller.tenant, lenient=ask.get("lenient") is True
-    ).or_raise()
+    parsed = configs.read(ask.get("config"), caller.tenant, name, lenient=ask.get("lenient") is True).or_raise()
     built = samples.build(edge_of(request), caller, parsed.classes, *_chosen(ask))
     return top(request, {"field_building_results": built.get(name, []), **_warnings(parsed)})
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 from mona_server.errors import BadRequest
 from mona_server.notify.channels import DESTINATION_KEYS
@@ -52,7 +52,7 @@ class Problem:
 
     path: str
     message: str
-    severity: str = "error"
+    severity: Literal["error", "warning"] = "error"
 
 
 def read(notifications: Mapping[str, Any]) -> tuple[Entry, ...]:
@@ -76,7 +76,7 @@ def check(notifications: Mapping[str, Any]) -> list[Problem]:
 def _entry(name: str, given: Any, problems: list[Problem]) -> Entry | None:
     before = len([p for p in problems if p.severity == "error"])
 
-    def wrong(key: str, message: str, severity: str = "error") -> None:
+    def wrong(key: str, message: str, severity: Literal["error", "warning"] = "error") -> None:
         problems.append(Problem(f"{name}.{key}" if key else name, message, severity))
 
     if not isinstance(given, Mapping):

@@ -184,3 +184,16 @@ def test_without_token_and_without_right(api: Api, path: str) -> None:
     assert refused.status_code == 200
     assert "missing permission mona." in refused.json()["error_message"]
     assert api.post_2(path, {}, token=api.token("Participant")).status_code == 403
+
+
+def test_a_notification_that_cannot_be_sent_is_refused_at_upload(api: Api) -> None:
+    """A bad address or schedule is an error with its path when it is written, not a line in a log at night."""
+    bad = {"LOAN": LOAN | {"notifications": {"night": {"webhook": "ftp://nowhere", "schedule": "sometimes"}}}}
+    answer = api.post_2("/upload_config", {"config": bad})
+    assert answer.status_code == 400
+    paths = {issue["path"] for issue in answer.json()["issues"]}
+    assert {"LOAN.notifications.night.schedule"} <= paths
+    assert any(path.startswith("LOAN.notifications.night.webhook") for path in paths)
+    checked = api.post("/validate_config", {"config": bad}).json()
+    assert checked["response_data"]["issues"]
+    assert api.post("/configs", {}).json()["response_data"]["raw_configuration_data"] == {}

@@ -26,7 +26,7 @@ from mona_server.api.shapes import (
     single,
 )
 from mona_server.api.v1 import models as m
-from mona_server.config import Parsed, parse, revisions
+from mona_server.config import Parsed, revisions
 from mona_server.errors import BadRequest
 
 router = APIRouter(tags=["configuration"])
@@ -174,6 +174,4 @@ def restore(request: Request, caller: ConfigWriter, ask: Restore) -> Response:
 
 
 def _parsed(caller: Caller, check: Check) -> Parsed:
-    if check.context_class is None:
-        return parse(check.config, user_id=caller.tenant, lenient=check.lenient)
-    return revisions.parse_for_class(check.config, check.context_class, user_id=caller.tenant, lenient=check.lenient)
+    return configs.read(check.config, caller.tenant, check.context_class, lenient=check.lenient)
