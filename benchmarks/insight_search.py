@@ -53,7 +53,6 @@ def configuration(config: Json, verses: list[str]) -> Json:
     sudden = {
         "time_series_points": (end - begin).days,
         "percentile": 60,
-        "max_false_discovery_rate": 0.05 / config["sudden_days"],
     }
     parameters: dict[str, Json] = {
         "AverageDrift": common | metrics | windows,

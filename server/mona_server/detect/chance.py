@@ -63,6 +63,20 @@ def heavy_tailed(z: Floats, inverse_dof: Floats) -> Floats:
     return np.asarray(np.where(inverse_dof > 1e-6, np.sign(z) * bent, z), np.float64)
 
 
+def skewed(z: Floats, skewness: Floats) -> Floats:
+    """Normal deviate with the same p as z under a gamma law (Pearson III) with this skewness, never further out than z.
+
+    ``6/g · ((g·z/2 + 1)^(1/3) - 1) + g/6``. Source: Wilson and Hilferty (1931), PNAS 17. The mean of n independent values
+    with skewness γ has about ``γ/√n``. The lighter tail is not trusted, because its z hangs on the variance.
+
+    >>> np.round(skewed(np.array([6.0, -3.0]), np.array([0.5, 0.5])), 2).tolist()
+    [4.37, -3.0]
+    """
+    g = np.where(np.abs(skewness) < 1e-4, 1e-4, skewness)
+    bent = 6 / g * (np.cbrt(np.maximum(g * z / 2 + 1, 1e-3)) - 1) + g / 6
+    return np.asarray(np.sign(z) * np.clip(np.sign(z) * bent, 0.0, np.abs(z)), np.float64)
+
+
 def turmoil(z: Floats, size: Floats) -> Floats:
     """(C, W) how much wider than usual all candidates of about the same size scatter in a window; at least 1.
 

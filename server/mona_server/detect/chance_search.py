@@ -227,6 +227,8 @@ class _Joined:
     """Degrees of freedom of the own dispersions between frames and between cycles."""
     turmoil: Floats
     """(C,) how much wider than usual all scatter in the judged frames, see :func:`chance.turmoil`."""
+    skewness: float = 0.0
+    """Of everybody's rows, where no placebos tell how heavy tails are."""
 
     @property
     def own(self) -> Floats:
@@ -269,7 +271,10 @@ class _Judge:
             self.log_prior[1:] = chance.depth_prior(depths[1:]) - np.log(len(self.seen.stats))
 
     def run(self) -> Verdict:
-        joined = [[self._join(part) for part in by_part] for by_part in self.seen.stats]
+        joined = [
+            [replace(self._join(part), skewness=self._skewness(test)) for part in by_part]
+            for test, by_part in enumerate(self.seen.stats)
+        ]
         placebos = self._usual([self._placebo_z(parts) for parts in joined])
         self.tails = [chance.tail_weights(z, self.size) for z in placebos]
         scores = [self._scores(parts, tails) for parts, tails in zip(joined, self.tails, strict=True)]
@@ -356,7 +361,25 @@ class _Judge:
                 z = change / np.sqrt(np.maximum(part.variance[rows], 1e-300))
             each.append(z)
         z = each[0] if len(each) == 1 else _joint_z(each)
-        return np.where(judged, chance.heavy_tailed(z, np.where(z < 0, tails[rows, 0], tails[rows, 1])), 0.0)
+        return np.where(judged, self.bent(z, rows, tails, parts[-1]), 0.0)
+
+    def bent(self, z: Floats, rows: NDArray[np.intp] | slice, tails: Floats, part: _Joined) -> Floats:
+        """Deviates of some candidates with the p of their tails: learnt from placebos, else from everybody's rows."""
+        if self.setting.comparison == "reference":
+            return chance.heavy_tailed(z, np.where(z < 0, tails[rows, 0], tails[rows, 1]))
+        return chance.skewed(z, part.skewness / np.sqrt(np.maximum(part.stats.target_exposure[rows], 1.0)))
+
+    def _skewness(self, test: int) -> float:
+        """Of everybody's values in the judged frames; 0 but for outliers, which have no placebos."""
+        setting, frames = self.setting, self.setting.windows.target
+        if setting.comparison != "everybody" or setting.statistic is not Statistic.AVERAGE:
+            return 0.0
+        name = self.source.metrics[setting.metrics[test]]
+        net = self.source.net_values(ALL, name, int(frames[0]), int(frames[-1]) + 1)
+        count = max(float(net.weights.sum()), 1.0)
+        away = net.values - float(net.values @ net.weights) / count
+        spread = float(away**2 @ net.weights) / count
+        return float(away**3 @ net.weights) / count / spread**1.5 if spread > 0 else 0.0
 
     def _placebo_z(self, parts: list[_Joined]) -> NDArray[np.float32]:
         """(C, W) deviates of the placebo windows, with the dispersion that the frames outside of each would give."""
@@ -556,9 +579,9 @@ class _Test:
 
     def _tempered(self, i: int, rows: NDArray[np.intp]) -> Floats:
         """How much larger the variance of each suspect counts, so that a normal law gives its heavy tail's p."""
-        part, tails = self.parts[i], self.judge.tails[self.test][rows]
+        part, tails = self.parts[i], self.judge.tails[self.test]
         z = part.stats.change[rows] / np.sqrt(np.maximum(part.variance[rows], 1e-300))
-        bent = chance.heavy_tailed(z, np.where(z < 0, tails[:, 0], tails[:, 1]))
+        bent = self.judge.bent(z, rows, tails, part)
         return np.asarray(np.where(np.abs(bent) > 1, (z / np.where(bent == 0, 1, bent)) ** 2, 1.0), np.float64)
 
     def _atom_moments(self, atoms: AtomSums) -> tuple[Floats, Floats, Floats]:
