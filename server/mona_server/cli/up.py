@@ -184,11 +184,26 @@ def running(settings: Settings, *, parts: Sequence[str] = tuple(PARTS), timeout_
     try:
         check_port(settings.server.host, settings.server.port)
         supervisor = Supervisor(settings, parts)
-        thread = threading.Thread(target=supervisor.run, name="mona-supervisor")
+        ended = threading.Event()
+        failures: list[BaseException] = []
+
+        def watch() -> None:
+            try:
+                supervisor.run()
+            except BaseException as error:
+                failures.append(error)
+                raise
+            finally:
+                ended.set()
+
+        thread = threading.Thread(target=watch, name="mona-supervisor")
         thread.start()
         try:
             if "api" in parts:
-                wait_until_healthy(address(settings), timeout_s=timeout_s)
+                try:
+                    wait_until_healthy(address(settings), timeout_s=timeout_s, stopped=ended)
+                except Unavailable as error:
+                    raise (failures[0] if failures else error) from None
             yield supervisor
         finally:
             supervisor.stop()

@@ -124,3 +124,20 @@ def test_waiting_for_health_ends(tmp_path: Path) -> None:
     stopped.set()
     with pytest.raises(Unavailable):
         up.wait_until_healthy("http://127.0.0.1:9", timeout_s=5, stopped=stopped)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_supervisor_that_cannot_start_says_so_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block does not wait for a server that will never come; the reason is the error."""
+
+    def fail(_self: object) -> None:
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(up._Part, "start", fail)
+    began = time.monotonic()
+    with (
+        pytest.raises(OSError, match="no more processes"),
+        up.running(settings.load(tmp_path, environ={}, server={"port": 0})),
+    ):
+        pass
+    assert time.monotonic() - began < 30
