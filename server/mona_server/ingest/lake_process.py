@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 DAY_MS = 86_400_000
 _TICK_S = 1.0
 _RETRY_S = 5.0
+_ENGINE_IDLE_S = 90.0
+"""After so long without work the engine is closed: it keeps some 40 MiB."""
 
 
 @dataclass(slots=True)
@@ -46,11 +48,13 @@ class Keeper:
         self._due = _Due()
         self._spill = store.data_dir / "tmp" / "lake"
         self._duck: duckdb.DuckDBPyConnection | None = None
+        self._used_at = 0.0
 
     @property
     def duck(self) -> duckdb.DuckDBPyConnection:
         if self._duck is None:
             self._duck = lake.engine(memory="512MB", spill=self._spill)
+        self._used_at = time.monotonic()
         return self._duck
 
     def close(self) -> None:
@@ -85,9 +89,11 @@ class Keeper:
             for class_id in erase.outstanding(self.store):
                 erase.erase(self.store, self.duck, class_id, now_ms)
         if now >= self._due.compact:
-            merged = compact.compact_all(self.store, self.duck, now_ms, round(ingest.asof_days * DAY_MS))
-            self._due.compact = now if merged else now + 60
-            more = more or bool(merged)
+            plans = compact.plans(self.store, now_ms, round(ingest.asof_days * DAY_MS))
+            for plan in plans:
+                compact.compact(self.store, self.duck, plan, now_ms)
+            self._due.compact = now if plans else now + 60
+            more = more or bool(plans)
         if now >= self._due.sweep:
             self._due.sweep = now + 60
             lake.sweep(self.store.state.connection, self.store.lake, now_ms)
@@ -95,6 +101,8 @@ class Keeper:
         if now >= self._due.retention:
             self._due.retention = now + 600
             enforce(self.store, self.settings, now_ms)
+        if now - self._used_at > _ENGINE_IDLE_S:
+            self.close()
         return more
 
 

@@ -41,11 +41,13 @@ _MAX_MERGED_ROWS = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Files to merge into one, or into one per day."""
+    """Files of one kind and class to merge into one, or into one per day."""
 
     files: list[LakeFile]
     settles: bool
     """These are all old files of their day, so what cancels is found."""
+    horizon: int
+    """The oldest revision that can be read as of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +77,13 @@ def plan(files: Sequence[LakeFile], horizon_revision: int) -> Plan | None:
             by_tier[tier(file.rows)].append(file)
         for _, alike in sorted(by_tier.items()):
             if len(alike) >= FAN_IN:
-                return Plan(_bounded(alike[: FAN_IN * 2]), settles=False)
+                return Plan(_bounded(alike[: FAN_IN * 2]), settles=False, horizon=horizon_revision)
         # Old rows are looked through together for what cancels, again when enough new ones have become old.
         aged = [file for file in group if file.max_revision <= horizon_revision]
         rows = sum(file.rows for file in aged)
         unsettled = sum(file.rows for file in aged if file.settled < file.max_revision)
         if 2 * sum(file.minus for file in aged) >= CANCELLED_SHARE * rows and unsettled >= UNSETTLED_SHARE * rows > 0:
-            return Plan(_bounded(aged), settles=True)
+            return Plan(_bounded(aged), settles=True, horizon=horizon_revision)
     return None
 
 
@@ -109,20 +111,27 @@ def horizon(store: Store, now_ms: int, asof_ms: int) -> int:
     return moved
 
 
-def compact(
-    store: Store, duck: duckdb.DuckDBPyConnection, kind: str, class_id: int, now_ms: int, horizon_revision: int
-) -> Compacted | None:
-    """One merge of one kind and class; None when there is nothing to do."""
+def plans(store: Store, now_ms: int, asof_ms: int) -> list[Plan]:
+    """What each kind and class that needs it should merge next. Moves the horizon."""
+    moved = horizon(store, now_ms, asof_ms)
     with store.state.reading() as connection:
-        found = plan(lake.live(connection, store.lake, kind, class_id), horizon_revision)
-    if found is None:
-        return None
-    files = found.files
+        found = [
+            plan(lake.live(connection, store.lake, kind, row.class_id), moved)
+            for row in catalog.list_classes(connection)
+            for kind in ORDER
+        ]
+    return [item for item in found if item is not None]
+
+
+def compact(store: Store, duck: duckdb.DuckDBPyConnection, chosen: Plan, now_ms: int) -> Compacted:
+    """Merge the files of one plan."""
+    files = chosen.files
+    kind, class_id = files[0].kind, files[0].class_id
     lake.check_presence(files)
     query = rows_of(duck, files)
     if kind == "facts":
-        query = _without_cancelled(query, files, horizon_revision)
-    new = write_by_day(store, duck, kind, class_id, query, settled=horizon_revision if found.settles else 0)
+        query = _without_cancelled(query, files, chosen.horizon)
+    new = write_by_day(store, duck, kind, class_id, query, settled=chosen.horizon if chosen.settles else 0)
     swap(store, files, new, now_ms)
     return Compacted(len(files), len(new), sum(f.rows for f in files), sum(f.rows for f in new))
 
@@ -209,12 +218,3 @@ def swap(store: Store, old: Sequence[LakeFile], new: Sequence[NewFile], now_ms: 
         lake.retire(connection, [file.file_id for file in old], now_ms)
         point("swap: before commit")
     point("swap: committed")
-
-
-def compact_all(store: Store, duck: duckdb.DuckDBPyConnection, now_ms: int, asof_ms: int) -> list[Compacted]:
-    """One merge for each kind and class that needs it."""
-    moved = horizon(store, now_ms, asof_ms)
-    with store.state.reading() as connection:
-        classes = [row.class_id for row in catalog.list_classes(connection)]
-    done = [compact(store, duck, kind, class_id, now_ms, moved) for class_id in classes for kind in ORDER]
-    return [item for item in done if item is not None]

@@ -110,8 +110,10 @@ class Lab:
     def compact(self, asof_ms: int = 30 * 86_400_000) -> int:
         """Merge until nothing is left to merge; returns how many merges."""
         merges = 0
-        while done := compact.compact_all(self.store, self.duck, self.later(), asof_ms):
-            merges += len(done)
+        while plans := compact.plans(self.store, self.later(), asof_ms):
+            for plan in plans:
+                compact.compact(self.store, self.duck, plan, self.later())
+            merges += len(plans)
         return merges
 
     def erase(self) -> None:
