@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mona_server import __version__
-from mona_server.api.answers import SENDING_PATHS, error_answer
+from mona_server.api.answers import SENDING_PATHS, error_answer, family
 from mona_server.api.body import Gone, read_body
+from mona_server.api.guard import find_caller
 from mona_server.api.work import ByteBudget
 from mona_server.errors import MonaError
 from mona_server.settings import Limits
@@ -27,6 +28,7 @@ CSP = (
     "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
+SMALL_BODY = 64 * 1024
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SLOW_S = 5.0
 
@@ -40,7 +42,22 @@ class BoundedBodies:
     def __init__(self, app: ASGIApp, *, limits: Limits, budget: ByteBudget) -> None:
         self._app = app
         self._limits = limits
+        self._small = limits.model_copy(update={"max_body_bytes": SMALL_BODY, "max_compressed_bytes": SMALL_BODY})
         self._budget = budget
+
+    async def _limits_for(self, scope: Scope, headers: dict[bytes, bytes]) -> Limits:
+        """Strangers may send little: a larger body is not even read before its sender is known.
+
+        Raises ``NotAuthenticated``.
+        """
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) <= SMALL_BODY and b"content-encoding" not in headers:
+            return self._limits
+        path = scope["path"]
+        if path.startswith("/api/v1/session") or family(scope["method"], path) in ("identity", "page"):
+            return self._small
+        await find_caller(Request(scope), {})
+        return self._limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in _BODILESS or scope["path"] in SENDING_PATHS:
@@ -48,7 +65,8 @@ class BoundedBodies:
             return
         headers = dict(scope["headers"])
         try:
-            async with read_body(receive, headers, self._limits, self._budget) as body:
+            limits = await self._limits_for(scope, headers)
+            async with read_body(receive, headers, limits, self._budget) as body:
                 told = False
 
                 async def whole() -> Message:

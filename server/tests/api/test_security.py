@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -211,6 +212,35 @@ def test_everybody_without_token_is_refused_everywhere(api: Api) -> None:
             assert answer.status_code == 401, (method, path, answer.text)
             asked += 1
     assert asked > 60
+
+
+def test_strangers_may_send_little(api: Api) -> None:
+    """A large body is not read before its sender is known; sign-in and token requests are small for everybody."""
+    large = b'{"config": "' + b"x" * 100_000 + b'"}'
+    packed = gzip.compress(b"[" * 10_000_000)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(50):
+            yield b" " * 10_000
+
+    for path in ("/upload_config", "/api/v1/config", "/api/v1/users"):
+        assert api.post(path, large, token={}).status_code == 401
+        assert api.post(path, packed, token={}, Content_Encoding="gzip").status_code == 401
+        assert api.client.post(path, content=chunks()).status_code == 401
+        assert api.post_2(path, large).status_code == 400
+    for path in (
+        "/identity/resources/auth/v1/api-token",
+        "/oauth/token",
+        "/api/v1/session",
+        "/api/v1/session/password",
+    ):
+        for token in ({}, api.token()):
+            assert api.post(path, large, token=token).status_code == 413
+            assert api.post(path, packed, token=token, Content_Encoding="gzip").status_code == 413
+    small = gzip.compress(b'{"clientId": "x", "secret": "y"}')
+    assert (
+        api.post("/identity/resources/auth/v1/api-token", small, token={}, Content_Encoding="gzip").status_code == 401
+    )
 
 
 def test_no_auth_gives_no_administration(make_api: Callable[..., Api]) -> None:
