@@ -140,8 +140,8 @@ def rows_of(duck: duckdb.DuckDBPyConnection, files: Sequence[LakeFile]) -> str:
     """SQL that reads all rows of some files. Raises DataDamaged where their number differs from the manifest."""
     paths = ", ".join(quote(str(file.path)) for file in files)
     query = f"SELECT * FROM read_parquet([{paths}], union_by_name = true)"
-    count = duck.execute(f"SELECT count(*) FROM ({query})").fetchone()
-    lake.check_rows(files, count[0] if count else 0)
+    count = duck.execute(f"SELECT count(*) FROM ({query})").fetchall()[0]
+    lake.check_rows(files, count[0])
     return query
 
 

@@ -69,8 +69,7 @@ def erase(store: Store, duck: duckdb.DuckDBPyConnection, class_id: int, now_ms: 
                 f"SELECT source.* FROM ({source}) AS source LEFT JOIN erased USING (MONA_ID)"
                 f" WHERE MONA_REVISION > greatest(coalesce(up_to, -1), {everything})"
             )
-            row = duck.execute(f"SELECT count(*) FROM ({kept})").fetchone()
-            left = row[0] if row else 0
+            left = duck.execute(f"SELECT count(*) FROM ({kept})").fetchall()[0][0]
             if left == file.rows:
                 continue
             new = (

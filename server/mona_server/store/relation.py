@@ -25,8 +25,8 @@ def facts_query(duck: duckdb.DuckDBPyConnection, snapshot: FactSnapshot, columns
         lake.check_presence(snapshot.files)
         paths = ", ".join(quote(str(file.path)) for file in snapshot.files)
         files = f"read_parquet([{paths}], union_by_name = true)"
-        count = duck.execute(f"SELECT count(*) FROM {files}").fetchone()
-        snapshot.check(count[0] if count else 0)
+        count = duck.execute(f"SELECT count(*) FROM {files}").fetchall()[0]
+        snapshot.check(count[0])
         known = {column for file in snapshot.files for column in file.columns}
         present = ", ".join(
             f"CAST({name(c) if c in known else 'NULL'} AS {snapshot.types[c]}) AS {name(c)}" for c in columns
