@@ -177,6 +177,9 @@ def pooled_dispersion(
     spread = float(np.var((log_ratio - fit)[usable]))
     own = float(np.clip(1 - sampling / spread, 0.0, 1.0)) if spread > 0 else 0.0
     shrunk = fit + own * np.where(usable, log_ratio - fit, 0.0)
+    # Means of logarithms lie below logarithms of means, so the level is set by the mean; single bursts count as five.
+    ratio = np.minimum(np.exp(log_ratio - shrunk)[usable], 5.0)
+    shrunk = shrunk + np.log(max(float(ratio.mean()), 1.0))
     if weekly is not None:
         log_weekly = np.log(np.maximum(weekly, floor)) - np.log(np.maximum(between, floor))
         shrunk = shrunk + np.maximum(_shrink(log_weekly, usable, dof), 0.0)
@@ -216,14 +219,19 @@ class Calibration:
         return float(max(bound, self.location - self.scale * np.log(-np.log1p(-rate))))
 
 
-def calibrate(maxima: Floats) -> Calibration:
-    """Gumbel law of the best score of a window, fitted by moments to those of placebo windows.
+def calibrate(maxima: Floats, *, contaminated: bool = False) -> Calibration:
+    """Gumbel law of the best score of a window, fitted to those of placebo windows.
 
     If scores were exact, the best of many would follow a Gumbel law with scale 1; heavier tails only widen it, so the
-    scale is at least 1. Fewer than four placebos tell nothing, then the Bonferroni bound stands alone.
+    scale is at least 1. By moments, or, where some windows hold changes of their own (``contaminated``), by the lower
+    quartile and the median. Fewer than four placebos tell nothing, then the Bonferroni bound stands alone.
     """
     found = maxima[np.isfinite(maxima)]
     if len(found) < 4:
         return Calibration(0.0, 1.0, 0)
+    if contaminated:
+        low, middle = np.quantile(found, [0.25, 0.5])
+        scale = max(float(middle - low) / float(np.log(np.log(4) / np.log(2))), 1.0)
+        return Calibration(float(middle) + scale * float(np.log(np.log(2))), scale, len(found))
     scale = max(float(found.std(ddof=1)) * np.sqrt(6) / np.pi, 1.0)
     return Calibration(float(found.mean()) - EULER * scale, scale, len(found))

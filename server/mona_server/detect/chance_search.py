@@ -26,13 +26,15 @@ Mask = NDArray[np.bool_]
 Comparison = Literal["reference", "everybody", "threshold"]
 """What the judged frames are compared with: the segment's own reference frames, everybody in the same frames, a number."""
 
+AIM = 0.4
+"""Share of the tolerated rate that is used: p-values are estimates, too, and the rate has to hold."""
 PRIOR_CONTEXTS = 100.0
 """Weight of everybody's row variance in that of a segment, in contexts."""
 PRIOR_FRAMES = 10.0
 """Weight of the pooled dispersion in a candidate's own, in degrees of freedom."""
 MIN_JUDGED = 10.0
 """With fewer expected contexts in the judged frames nothing is said about a segment."""
-SET_ASIDE = 0.1
+SET_ASIDE = 0.2
 """Share of single frames that may hold changes of their own, and are not used to learn how wild frames are."""
 SUSPECTS = 200
 """Most suspects that are explained together; more come in rounds."""
@@ -227,8 +229,8 @@ class _Joined:
     """Degrees of freedom of the own dispersions between frames and between cycles."""
     turmoil: Floats
     """(C,) how much wider than usual all scatter in the judged frames, see :func:`chance.turmoil`."""
-    skewness: float = 0.0
-    """Of everybody's rows, where no placebos tell how heavy tails are."""
+    shape: tuple[float, float] = (0.0, 0.0)
+    """Skewness and excess kurtosis of everybody's rows, where no placebos tell how heavy tails are."""
 
     @property
     def own(self) -> Floats:
@@ -272,14 +274,15 @@ class _Judge:
 
     def run(self) -> Verdict:
         joined = [
-            [replace(self._join(part), skewness=self._skewness(test)) for part in by_part]
+            [replace(self._join(part), shape=self._shape(test)) for part in by_part]
             for test, by_part in enumerate(self.seen.stats)
         ]
-        placebos = self._usual([self._placebo_z(parts) for parts in joined])
-        self.tails = [chance.tail_weights(z, self.size) for z in placebos]
+        placebos = [self._placebo_z(parts) for parts in joined]
+        self.tails = [chance.tail_weights(z, self.size) for z in self._usual(placebos)]
         scores = [self._scores(parts, tails) for parts, tails in zip(joined, self.tails, strict=True)]
-        calibration = chance.calibrate(self._placebo_maxima(placebos))
-        limit = calibration.limit(self.setting.rate)
+        single = len(self.setting.windows.target) == 1
+        calibration = chance.calibrate(self._placebo_maxima(placebos), contaminated=single)
+        limit = calibration.limit(self.setting.rate * AIM)
         if self.setting.strict:
             limit = max(limit, -np.log(self.setting.rate) + np.log1p(np.log(max(len(self.size), 1))))
         findings: list[Judged] = []
@@ -367,19 +370,24 @@ class _Judge:
         """Deviates of some candidates with the p of their tails: learnt from placebos, else from everybody's rows."""
         if self.setting.comparison == "reference":
             return chance.heavy_tailed(z, np.where(z < 0, tails[rows, 0], tails[rows, 1]))
-        return chance.skewed(z, part.skewness / np.sqrt(np.maximum(part.stats.target_exposure[rows], 1.0)))
+        contexts = np.maximum(part.stats.target_exposure[rows], 1.0)
+        skewness, kurtosis = part.shape
+        z = chance.skewed(z, skewness / np.sqrt(contexts))
+        # Student's t with the excess kurtosis of a mean of so many values.
+        return chance.heavy_tailed(z, 1 / (4 + 6 * contexts / max(kurtosis, 1e-9)))
 
-    def _skewness(self, test: int) -> float:
-        """Of everybody's values in the judged frames; 0 but for outliers, which have no placebos."""
+    def _shape(self, test: int) -> tuple[float, float]:
+        """Skewness and excess kurtosis of everybody's values in the judged frames; 0 but for outliers, which have no
+        placebos."""
         setting, frames = self.setting, self.setting.windows.target
         if setting.comparison != "everybody" or setting.statistic is not Statistic.AVERAGE:
-            return 0.0
+            return 0.0, 0.0
         name = self.source.metrics[setting.metrics[test]]
         net = self.source.net_values(ALL, name, int(frames[0]), int(frames[-1]) + 1)
         count = max(float(net.weights.sum()), 1.0)
         away = net.values - float(net.values @ net.weights) / count
-        spread = float(away**2 @ net.weights) / count
-        return float(away**3 @ net.weights) / count / spread**1.5 if spread > 0 else 0.0
+        second, third, fourth = (float(away**n @ net.weights) / count for n in (2, 3, 4))
+        return (third / second**1.5, max(fourth / second**2 - 3, 0.0)) if second > 0 else (0.0, 0.0)
 
     def _placebo_z(self, parts: list[_Joined]) -> NDArray[np.float32]:
         """(C, W) deviates of the placebo windows, with the dispersion that the frames outside of each would give."""
@@ -393,7 +401,7 @@ class _Judge:
         return np.asarray(each[0] if len(each) == 1 else _joint_z(each), np.float32)
 
     def _usual(self, placebos: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Without the wildest tenth of single frames: sudden changes of the past are no measure of what is usual."""
+        """Without the wildest fifth of single frames: sudden changes of the past are no measure of what is usual."""
         if len(self.setting.windows.target) > 1 or not placebos[0].size:
             return placebos
         wildest = np.max([np.abs(z).max(axis=0) for z in placebos], axis=0)
