@@ -72,21 +72,23 @@ def test_data_is_visible_and_jobs_are_done(tmp_path: Path) -> None:
     threads = [threading.Thread(target=serve, args=(given, stop)) for serve in (fold_process.serve, lake_process.serve)]
     for thread in threads:
         thread.start()
-    with Store.open(tmp_path, given) as store:
-        send(store, 0, 50)
-        eventually(lambda: bool(store.classes("T")) and store.classes("T")[0].contexts == 50)
-        job = jobs.create(store.meta, "T", "backfill", {"context_class": "LOAN"}, NOW)
-        bad = jobs.create(store.meta, "T", "backfill", {}, NOW)
-        eventually(lambda: jobs.get(store.meta, "T", job).state == "done")
-        assert jobs.get(store.meta, "T", job).result == {"contexts": 50, "changed": 0}
-        eventually(lambda: jobs.get(store.meta, "T", bad).state == "failed")
-        assert jobs.get(store.meta, "T", bad).error == "a backfill needs context_class"
-        eventually(lambda: store.snapshot("T", "LOAN").pending_rows == 0)
-        assert counts(store) == {str(i): 1 for i in range(50)}
-    stop.set()
-    for thread in threads:
-        thread.join(5)
-        assert not thread.is_alive()
+    try:
+        with Store.open(tmp_path, given) as store:
+            send(store, 0, 50)
+            eventually(lambda: bool(store.classes("T")) and store.classes("T")[0].contexts == 50, why="not folded")
+            job = jobs.create(store.meta, "T", "backfill", {"context_class": "LOAN"}, NOW)
+            bad = jobs.create(store.meta, "T", "backfill", {}, NOW)
+            eventually(lambda: jobs.get(store.meta, "T", job).state == "done", why="no backfill")
+            assert jobs.get(store.meta, "T", job).result == {"contexts": 50, "changed": 0}
+            eventually(lambda: jobs.get(store.meta, "T", bad).state == "failed", why="a bad job did not fail")
+            assert jobs.get(store.meta, "T", bad).error == "a backfill needs context_class"
+            eventually(lambda: store.snapshot("T", "LOAN").pending_rows == 0, why="not flushed")
+            assert counts(store) == {str(i): 1 for i in range(50)}
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)
 
 
 def send(store: Store, start: int, count: int) -> None:
