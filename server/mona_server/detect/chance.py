@@ -116,7 +116,8 @@ def tail_weights(placebo: NDArray[np.float32], size: Floats) -> Floats:
         for part in np.array_split(order, bins):
             found = np.sort((sign * placebo[part]).ravel())
             levels = [q for q in TAIL_LEVELS if len(found) * (1 - q) >= 3]
-            weights.append(max((_weight_of(float(found[int(q * len(found))]), q) for q in levels), default=0.0))
+            each = [_weight_of(float(found[int(q * len(found))]), q) for q in levels]
+            weights.append(float(np.mean(each)) if each else 0.0)
             middles.append(float(log_size[part].mean()))
         if bins >= 3:
             slope, level = np.polyfit(middles, weights, 1)

@@ -26,11 +26,11 @@ Mask = NDArray[np.bool_]
 Comparison = Literal["reference", "everybody", "threshold"]
 """What the judged frames are compared with: the segment's own reference frames, everybody in the same frames, a number."""
 
-AIM = 0.4
+AIM = 0.8
 """Share of the tolerated rate that is used: p-values are estimates, too, and the rate has to hold."""
 PRIOR_CONTEXTS = 100.0
 """Weight of everybody's row variance in that of a segment, in contexts."""
-PRIOR_FRAMES = 10.0
+PRIOR_FRAMES = 1.0
 """Weight of the pooled dispersion in a candidate's own, in degrees of freedom."""
 MIN_JUDGED = 10.0
 """With fewer expected contexts in the judged frames nothing is said about a segment."""
