@@ -30,8 +30,8 @@ AIM = 0.8
 """Share of the tolerated rate that is used: p-values are estimates, too, and the rate has to hold."""
 PRIOR_CONTEXTS = 100.0
 """Weight of everybody's row variance in that of a segment, in contexts."""
-PRIOR_FRAMES = 1.0
-"""Weight of the pooled dispersion in a candidate's own, in degrees of freedom."""
+FEW = 10.0
+"""A dispersion with fewer degrees of freedom leans on the pooled one, each missing one with the weight of two."""
 MIN_JUDGED = 10.0
 """With fewer expected contexts in the judged frames nothing is said about a segment."""
 SET_ASIDE = 0.2
@@ -236,12 +236,13 @@ class _Joined:
     def own(self) -> Floats:
         """(C,) each candidate's own dispersion, the larger of that between frames and that between cycles.
 
-        Both lean on the pooled one with the weight of :data:`PRIOR_FRAMES`, because of few cycles one is often wide.
+        Of few cycles one is often wide by luck, so what has fewer than ten degrees of freedom leans on the pooled one.
         """
         frames, cycles = self.freedom
         between, weekly = (
-            (dof * own + PRIOR_FRAMES * self.pooled) / (dof + PRIOR_FRAMES)
+            (dof * own + lean * self.pooled) / (dof + lean)
             for dof, own in ((frames, self.stats.between), (cycles, self.stats.weekly))
+            for lean in (max(1.0, 2 * (FEW - dof)),)
         )
         return np.asarray(np.maximum(between, weekly), np.float64)
 
