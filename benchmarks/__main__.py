@@ -14,6 +14,7 @@ BENCHMARKS = {
     "edge": "the HTTP edge under load beside a no-op handler",
     "build_fields": "fields built per second",
     "queries": "what pages ask beside plain DuckDB",
+    "search_quality": "how often the search speaks when nothing happened, and how small a change it finds",
     "search_speed": "the search beside a plain GROUP BY loop and published drift packages",
     "sdk": "the SDK beside the public one",
 }
