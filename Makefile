@@ -29,7 +29,7 @@ browser: ## the system's Chromium, for the tests of the pages
 	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; }
 
 test: $(VENV)/.installed-dev browser ## all tests but the slow ones
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
 	cd sdk && ../$(BIN)/python -m unittest mona_sdk/tests/client_tests.py
 
 test-slow: $(VENV)/.installed-dev ## kills, soaks and long property runs
