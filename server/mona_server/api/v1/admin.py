@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
+from mona_server.api import link_mails
 from mona_server.api.answers import JSON
 from mona_server.api.edge import edge_of
 from mona_server.api.identity import audit, roles, tenants, tokens, users
@@ -16,6 +17,9 @@ from mona_server.api.v1 import models as m
 from mona_server.errors import BadRequest, Forbidden
 
 router = APIRouter(tags=["admin"])
+
+_NO_STORE = {"Cache-Control": "no-store"}
+"""For answers that show a secret."""
 
 Roles = Annotated[
     list[str | dict[str, str | None]],
@@ -66,12 +70,15 @@ def list_users(request: Request, caller: UserManager) -> Response:
 
 @router.post("/users", status_code=201, response_model=m.InvitedUser)
 def invite_user(request: Request, caller: UserManager, new: NewUser) -> Response:
-    """Invite a user. `activation_link` is good for 72 hours and shown only here."""
+    """Invite a user. The link, good for 72 hours, is mailed; it is shown only here, and only when no mail could go."""
     edge = edge_of(request)
+    now_ms = edge.clock()
     user, secret = users.invite(
-        edge.meta, new.email, new.roles, now_ms=edge.clock(), tenant=caller.tenant, name=new.name, actor=caller.actor
+        edge.meta, new.email, new.roles, now_ms=now_ms, tenant=caller.tenant, name=new.name, actor=caller.actor
     )
-    return JSON(user.to_json() | {"activation_link": edge.link("activate", secret)}, 201)
+    handed = link_mails.hand_over(edge, user, "activate", secret, now_ms=now_ms)
+    told = {"activation_link": handed.link, "mailed": handed.mailed, "mail_error": handed.mail_error}
+    return JSON(user.to_json() | told, 201, _NO_STORE)
 
 
 @router.get("/users/{user_id}", response_model=m.User)
@@ -100,13 +107,16 @@ def remove_user(request: Request, caller: UserManager, user_id: str) -> Response
 
 @router.post("/users/{user_id}/link", response_model=m.Link)
 def new_user_link(request: Request, caller: UserManager, user_id: str) -> Response:
-    """A fresh activation link (for a user who was invited) or password link (for an active one)."""
+    """A fresh activation link (for a user who was invited) or password link (for an active one), mailed or shown."""
     edge = edge_of(request)
+    now_ms = edge.clock()
     user = users.get(edge.meta, caller.tenant, user_id)
     purpose = "activate" if user.state == "invited" else "reset"
-    secret = users.new_link(edge.meta, caller.tenant, user_id, purpose, now_ms=edge.clock())
-    audit.record(edge.meta, caller.actor, "user.link", user_id, now_ms=edge.clock())
-    return JSON({"link": edge.link("activate", secret), "expires": (edge.clock() + users.LINK_MS[purpose]) / 1000})
+    secret = users.new_link(edge.meta, caller.tenant, user_id, purpose, now_ms=now_ms)
+    audit.record(edge.meta, caller.actor, "user.link", user_id, now_ms=now_ms)
+    handed = link_mails.hand_over(edge, user, purpose, secret, now_ms=now_ms)
+    told = {"link": handed.link, "mailed": handed.mailed, "mail_error": handed.mail_error}
+    return JSON(told | {"expires": (now_ms + users.LINK_MS[purpose]) / 1000}, headers=_NO_STORE)
 
 
 @router.get("/tokens", response_model=m.Page[m.Token])
@@ -133,7 +143,7 @@ def create_token(request: Request, caller: UserManager, new: NewToken) -> Respon
         actor=caller.actor,
     )
     shown = next(token for token in tokens.listed(edge.meta, caller.tenant) if token["id"] == made.id)
-    return JSON(shown | {"secret": made.secret, "user_id": made.tenant}, 201, {"Cache-Control": "no-store"})
+    return JSON(shown | {"secret": made.secret, "user_id": made.tenant}, 201, _NO_STORE)
 
 
 @router.delete("/tokens/{token_id}", status_code=204)

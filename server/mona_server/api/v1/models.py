@@ -41,12 +41,17 @@ class User(Model):
     last_login: float | None = Field(examples=[1700000000])
 
 
-class InvitedUser(User):
-    activation_link: str = Field(description="Shown only here.")
+class Handed(Model):
+    mailed: bool = Field(description="The mail server took the link; then it is not shown.")
+    mail_error: str | None = Field(description="Why the mail did not go, where a mail server is set.", examples=[None])
 
 
-class Link(Model):
-    link: str
+class InvitedUser(User, Handed):
+    activation_link: str | None = Field(description="Shown only here, and only when no mail went.")
+
+
+class Link(Handed):
+    link: str | None = Field(description="Null when it was mailed.")
     expires: float
 
 
