@@ -16,6 +16,11 @@ from mona_server.settings import Limits
 
 IDLE_S = 20.0
 """A body of which nothing comes for so long is given up: it would hold its share of the budget."""
+PEEK_S = 2.0
+"""So long a refusal waits for the beginning of a body that it will not read."""
+_PEEK_PIECES = 16
+_PEEK_BYTES = 192 * 1024
+"""A block of zstd has up to 128 KiB, and nothing comes out before all of it is there."""
 _PIECE = 2**20
 
 
@@ -64,6 +69,36 @@ async def read_body(
             raw = _decompress(*work) if small else await asyncio.to_thread(_decompress, *work)
         reservation.shrink(len(raw))
         yield raw
+
+
+async def first_character(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
+    """The first character of a body that is refused unread; empty when its beginning does not tell.
+
+    Takes what has arrived, at most some pieces and 192 KiB, and decompresses no more than a few characters of it.
+    """
+    encoding = headers.get(b"content-encoding", b"").strip().lower()
+    start = b""
+    try:
+        async with asyncio.timeout(PEEK_S):
+            for _ in range(_PEEK_PIECES):
+                message = await receive()
+                start = (start + message.get("body", b""))[:_PEEK_BYTES]
+                first = _beginning(start, encoding).lstrip()[:1]
+                if first or not message.get("more_body", False) or len(start) == _PEEK_BYTES:
+                    return first
+    except (TimeoutError, zlib.error, zstandard.ZstdError):
+        pass
+    return b""
+
+
+def _beginning(start: bytes, encoding: bytes) -> bytes:
+    """At most 256 bytes of what a body decompresses to; fewer where its start is too short for more."""
+    if encoding in {b"gzip", b"x-gzip"}:
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(start, 256)
+    if encoding == b"zstd":
+        # A smaller window than elsewhere: this memory is outside of the budget.
+        return zstandard.ZstdDecompressor(max_window_size=2**23).stream_reader(start).read(256)
+    return start[:256]
 
 
 def _announced(headers: dict[bytes, bytes]) -> int | None:

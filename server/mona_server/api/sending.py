@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from mona_server.api.answers import JSON
-from mona_server.api.body import read_body
+from mona_server.api.body import first_character, read_body
 from mona_server.api.caller import Caller, check_tenant
 from mona_server.api.edge import Edge
 from mona_server.api.guard import refuse_foreign_page
@@ -53,7 +53,7 @@ class Sending:
         try:
             answer = await self._answer(request)
         except Overloaded as error:
-            answer = self._overloaded(request, error)
+            answer = self._overloaded(error, agent=await self._from_agent(request))
         except TooLarge as error:
             answer = self._too_large(error)
         await answer(scope, receive, send)
@@ -61,6 +61,7 @@ class Sending:
     async def _answer(self, request: Request) -> Response:
         headers = dict(request.scope["headers"])
         caller = await self._caller(request)
+        request.scope["mona.admitted"] = True
         place = caller.tenant if caller is not None else ""
         async with (
             self._edge.gate.enter(place),
@@ -123,11 +124,19 @@ class Sending:
         bounds = {"max_bytes": self._limits.max_body_bytes, "max_messages": self._limits.max_messages}
         return JSON({"topLevelError": str(error), **bounds}, error.status)
 
-    def _overloaded(self, request: Request, error: Overloaded) -> Response:
-        # The agent posts arrays and to the paths without a token, and it comes again only after a 503.
-        later = 503 if request.scope.get("mona.array") or request.url.path in WITHOUT_TOKEN else error.status
+    async def _from_agent(self, request: Request) -> bool:
+        """Is this the agent? It posts arrays and to the paths without a token, and it comes again only after a 503."""
+        scope = request.scope
+        if request.url.path in WITHOUT_TOKEN:
+            return True
+        if "mona.array" not in scope and scope.get("mona.admitted"):
+            # Refused before the body was read: its beginning tells. Of strangers not even that is read.
+            scope["mona.array"] = await first_character(request.receive, dict(scope["headers"])) == b"["
+        return bool(scope.get("mona.array"))
+
+    def _overloaded(self, error: Overloaded, *, agent: bool) -> Response:
         body: dict[str, Any] = {"topLevelError": str(error), "retry_after": error.retry_after_s}
-        return JSON(body, later, {"Retry-After": str(error.retry_after_s)})
+        return JSON(body, 503 if agent else error.status, {"Retry-After": str(error.retry_after_s)})
 
 
 def routes(edge: Edge) -> list[BaseRoute]:

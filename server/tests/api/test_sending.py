@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -249,6 +250,64 @@ def test_overload(api: Api, monkeypatch: pytest.MonkeyPatch, path: str, body: An
     assert answer.status_code == status
     assert answer.headers["retry-after"] == "17"
     assert answer.json()["retry_after"] == 17
+
+
+def incompressible(form: bytes) -> bytes:
+    """A body whose first compressed block does not fit into one piece of the network."""
+    return form + b"".join(hashlib.sha256(str(n).encode()).hexdigest().encode() for n in range(8_000))
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'[{"messages": []}]', 503),
+        (b' \n\t [{"messages": []}]', 503),
+        (b'{"messages": []}', 429),
+        (b"", 429),
+        (b" " * 2**20 + b"[", 429),  # looking has an end
+        (incompressible(b"["), 503),
+        (incompressible(b"{"), 429),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["identity", "gzip", "zstd"])
+def test_overload_before_the_body_is_read(
+    api: Api, monkeypatch: pytest.MonkeyPatch, body: bytes, status: int, encoding: str
+) -> None:
+    """No room for the body: its first character tells the agent's form, and only its beginning is taken."""
+    sent = {"identity": body, "gzip": gzip.compress(body), "zstd": zstandard.compress(body)}[encoding]
+    taken = 0
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal taken
+        for place in range(0, len(sent), 16_384):
+            taken += 1
+            yield sent[place : place + 16_384]
+
+    def no_room(*_: Any, **__: Any) -> Any:
+        raise Overloaded("The server is reading as much as it can", retry_after_s=1)
+
+    monkeypatch.setattr(api.edge.budget, "reserve", no_room)
+    headers = api.token() | {"Content-Encoding": encoding}
+    answer = api.client.post("/export", content=pieces(), headers=headers)
+    assert answer.status_code == status
+    assert answer.json()["retry_after"] == 1
+    assert taken <= 16
+
+
+def test_of_strangers_not_even_the_beginning_is_read(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Overloaded while the token is looked at: 429 at once, the body stays unread."""
+
+    def busy(*_: Any, **__: Any) -> Any:
+        raise Overloaded("Too many failed attempts", retry_after_s=3)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        read.append(1)
+        yield b"[]"
+
+    read: list[int] = []
+    monkeypatch.setattr(api.edge.access, "bearer", busy)
+    answer = api.client.post("/export", content=pieces(), headers={"Authorization": "Bearer x"})
+    assert (answer.status_code, read) == (429, [])
 
 
 def test_internal_fault(api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
