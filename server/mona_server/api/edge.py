@@ -14,6 +14,7 @@ from mona_server import outbound
 from mona_server.api.caller import Access
 from mona_server.api.identity.jwt import Signer
 from mona_server.api.identity.sso import Federation
+from mona_server.api.skew import ClockSkew
 from mona_server.api.work import ByteBudget, FailureLimit, TenantGate
 from mona_server.query.reader import Reader
 from mona_server.sealing import Sealer
@@ -43,6 +44,7 @@ class Edge:
     budget: ByteBudget
     gate: TenantGate
     failures: FailureLimit = field(default_factory=lambda: FailureLimit(10))
+    skew: ClockSkew = field(default_factory=ClockSkew)
 
     _reader: Reader | None = None
     _opening: threading.Lock = field(default_factory=threading.Lock)

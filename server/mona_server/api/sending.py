@@ -60,6 +60,7 @@ class Sending:
 
     async def _answer(self, request: Request) -> Response:
         headers = dict(request.scope["headers"])
+        begin_ms = self._edge.clock()
         caller = await self._caller(request)
         request.scope["mona.admitted"] = True
         place = caller.tenant if caller is not None else ""
@@ -71,6 +72,7 @@ class Sending:
             arrival_ms = self._edge.clock()
             read = await self._read(body, arrival_ms)
             caller = await self._check_tenants(request, caller, read)
+            self._edge.skew.note(caller.tenant, headers.get(b"x-mona-sent-at"), arrival_ms=begin_ms)
             key = _key(headers.get(b"idempotency-key"), caller.tenant, body)
             if not read.total:
                 return _accepted(0)

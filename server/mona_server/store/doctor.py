@@ -40,6 +40,11 @@ def examine(store: Store, settings: Settings, now_ms: int) -> list[Reading]:
         *_files(store),
         *_jobs(store, now_ms),
     ]
+    return by_need(readings)
+
+
+def by_need(readings: list[Reading]) -> list[Reading]:
+    """Those that need attention first, else in their order."""
     order = {"bad": 0, "warning": 1, "ok": 2}
     return sorted(readings, key=lambda reading: order[reading.status])
 

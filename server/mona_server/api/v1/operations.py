@@ -35,10 +35,14 @@ class NotificationTest(Input):
 
 
 @router.get("/doctor", response_model=m.Readings)
-def examine(request: Request, _caller: UserManager) -> Response:
-    """Bytes by purpose, lag, queues, files and jobs of the server; what needs attention first."""
+def examine(request: Request, caller: UserManager) -> Response:
+    """Bytes by purpose, lag, queues, files and jobs of the server, clock skew of the tenant's senders; what needs
+    attention first."""
     edge = edge_of(request)
-    return JSON({"items": [asdict(one) for one in doctor.examine(edge.store, edge.settings, edge.clock())]})
+    now_ms = edge.clock()
+    readings = doctor.examine(edge.store, edge.settings, now_ms)
+    skew = edge.skew.readings(caller.tenant, now_ms=now_ms)
+    return JSON({"items": [asdict(one) for one in doctor.by_need([*readings, *skew])]})
 
 
 @router.get("/settings", response_model=dict[str, dict[str, Any]])
