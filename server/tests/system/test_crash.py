@@ -12,7 +12,9 @@ import urllib3
 
 from tests.support import RunningServer, eventually
 
-BATCH = 50
+BATCH = 10
+BATCHES = 3_000
+"""Of each of the three senders: together below the 100,000 contexts that one answer holds."""
 
 
 class Sender(threading.Thread):
@@ -28,7 +30,7 @@ class Sender(threading.Thread):
         self.bearer = ""
 
     def run(self) -> None:
-        while not self.stop.is_set():
+        while not self.stop.wait(0.005) and self.attempted < BATCHES:
             batch = self.attempted
             self.attempted += 1
             while not self._send(batch):
