@@ -94,6 +94,8 @@ class Notifications(_Section):
 class Imports(_Section):
     roots: tuple[str, ...] = ()
     """Folders from which the server may read files that a client names."""
+    max_upload_bytes: int = Field(default=2 * 2**30, ge=1)
+    """The largest file that a client may send for an import."""
 
 
 class Store(_Section):

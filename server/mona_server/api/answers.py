@@ -27,6 +27,9 @@ from mona_server.errors import BadRequest, MonaError, Overloaded
 Family = Literal["sending", "service", "identity", "v1", "page"]
 
 SENDING_PATHS = frozenset({"/export", "/sendEvent", "/monaExport", "/monaSendEvent"})
+UPLOAD_PATH = "/api/v1/imports/file"
+UNREAD_PATHS = SENDING_PATHS | {UPLOAD_PATH}
+"""Their routes read the bodies themselves, after they know the caller."""
 SERVICE_PATHS = frozenset(
     {
         "/upload_config",

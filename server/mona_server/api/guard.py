@@ -16,6 +16,7 @@ import msgspec
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
+from mona_server.api.answers import UPLOAD_PATH
 from mona_server.api.caller import Caller, check_tenant
 from mona_server.api.edge import Edge, edge_of
 from mona_server.api.identity import sessions
@@ -107,7 +108,7 @@ def check_csrf(request: Request, session: sessions.Session) -> None:
 
 async def json_object(request: Request) -> dict[str, Any]:
     """The JSON object of the body; ``{}`` for an empty one. Raises :class:`BadRequest`."""
-    if request.method in {"GET", "HEAD", "OPTIONS"}:
+    if request.method in {"GET", "HEAD", "OPTIONS"} or request.url.path == UPLOAD_PATH:
         return {}
     kept = getattr(request.state, "json_object", None)
     if kept is not None:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mona_server.api import uploads
 from mona_server.api.caller import Caller
 from mona_server.api.edge import Edge, system_clock
 from mona_server.api.identity import audit
-from mona_server.errors import BadRequest, Forbidden
+from mona_server.errors import BadRequest, Forbidden, MonaError
 from mona_server.ingest.limits import Limits
 from mona_server.settings import Settings
 from mona_server.sources.files import FileMapping
@@ -22,8 +23,17 @@ KIND = "import"
 
 def start(edge: Edge, caller: Caller, file_path: str, mapping: FileMapping) -> str:
     """Queue an import; the job's id. Raises :class:`Forbidden` for a path that the server may not read."""
-    path = allowed(file_path, edge.settings.imports.roots)
-    parameters = {"context_class": mapping.context_class, "file": str(path), "mapping": mapping.to_json()}
+    return queue(edge, caller, allowed(file_path, edge.settings.imports.roots), mapping)
+
+
+def queue(edge: Edge, caller: Caller, path: Path, mapping: FileMapping, *, uploaded: bool = False) -> str:
+    """Queue the import of a file that was judged; the job's id. Uploaded files are named from the data directory on."""
+    parameters = {
+        "context_class": mapping.context_class,
+        "file": str(path),
+        "mapping": mapping.to_json(),
+        "uploaded": uploaded,
+    }
     job_id = jobs.create(edge.meta, caller.tenant, KIND, parameters, edge.clock(), author=caller.author)
     told = {"file": path.name, "context_class": mapping.context_class}
     audit.record(edge.meta, caller.actor, "data.import", job_id, now_ms=edge.clock(), after=told)
@@ -52,10 +62,21 @@ def do(store: Store, settings: Settings, job: Job, progress: Callable[[float, An
         progress(state.rows_read / state.rows if state.rows else 1.0, {"import_id": state.id})
 
     mapping = FileMapping(**job.parameters["mapping"])
-    file = Path(job.parameters["file"])
-    return import_file(
-        store, job.tenant, file, mapping, Limits.of(settings), clock=system_clock, on_progress=on_progress
-    ).to_json()
+    file = settings.data_dir / job.parameters["file"]
+    try:
+        done = import_file(
+            store, job.tenant, file, mapping, Limits.of(settings), clock=system_clock, on_progress=on_progress
+        )
+    except MonaError:  # it will not be tried again; a job that was only interrupted still needs its file
+        _forget(job, file)
+        raise
+    _forget(job, file)
+    return done.to_json()
+
+
+def _forget(job: Job, file: Path) -> None:
+    if job.parameters.get("uploaded"):
+        uploads.forget(file)
 
 
 def shown(job: Job) -> Mapping[str, Any]:

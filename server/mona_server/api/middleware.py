@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mona_server import __version__
-from mona_server.api.answers import SENDING_PATHS, error_answer, family
+from mona_server.api.answers import UNREAD_PATHS, error_answer, family
 from mona_server.api.body import Gone, read_body
 from mona_server.api.guard import find_caller
 from mona_server.api.work import ByteBudget
@@ -36,7 +36,7 @@ _SLOW_S = 5.0
 class BoundedBodies:
     """Gives the application whole bodies, decompressed, within the same limits and budget as batches.
 
-    The sending paths read their bodies themselves.
+    Those of :data:`UNREAD_PATHS` are left to their routes.
     """
 
     def __init__(self, app: ASGIApp, *, limits: Limits, budget: ByteBudget) -> None:
@@ -60,7 +60,7 @@ class BoundedBodies:
         return self._limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in _BODILESS or scope["path"] in SENDING_PATHS:
+        if scope["type"] != "http" or scope["method"] in _BODILESS or scope["path"] in UNREAD_PATHS:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])

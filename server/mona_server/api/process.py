@@ -13,7 +13,7 @@ import structlog
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
-from mona_server.api import background
+from mona_server.api import background, uploads
 from mona_server.api.app import create_app
 from mona_server.api.edge import Edge
 from mona_server.api.identity import audit, sessions, users
@@ -94,9 +94,10 @@ def _keep_house(edge: Edge, stop: threading.Event) -> None:
     """Once a day: what is kept for a time only is forgotten."""
     while True:
         try:
+            uploads.forget_old(edge.settings.data_dir, now_ms=edge.clock())
             audit.forget_old(edge.meta, now_ms=edge.clock())
             sessions.forget_ended(edge.meta, now_ms=edge.clock())
-        except SQLAlchemyError as error:  # a busy database; tomorrow is early enough
+        except (SQLAlchemyError, OSError) as error:  # a busy database; tomorrow is early enough
             log.warning("old entries stay", error=type(error).__name__)
         if stop.wait(86_400):
             return

@@ -36,8 +36,7 @@ class NotificationTest(Input):
 
 @router.get("/doctor", response_model=m.Readings)
 def examine(request: Request, caller: UserManager) -> Response:
-    """Bytes by purpose, lag, queues, files and jobs of the server, clock skew of the tenant's senders; what needs
-    attention first."""
+    """Bytes by purpose, lag, queues, files, jobs, clock skew of the tenant's senders; what needs attention first."""
     edge = edge_of(request)
     now_ms = edge.clock()
     readings = doctor.examine(edge.store, edge.settings, now_ms)
