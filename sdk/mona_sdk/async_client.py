@@ -13,7 +13,11 @@ import time
 from collections import deque
 from collections.abc import Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
+from datetime import time as time_of_day
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
+from uuid import UUID
 
 from mona_sdk import texts
 from mona_sdk.client import Client
@@ -33,6 +37,30 @@ R = TypeVar("R")
 THREADS = 8
 # How often a full queue is tried again.
 FULL_QUEUE_PAUSE_S = 0.005
+# What is serialised on the loop: a fraction of a millisecond. Larger messages are worth a thread.
+SMALL_VALUES = 256
+SMALL_TEXT = 16_384
+_PLAIN = (int, float, type(None), date, time_of_day, timedelta, Decimal, UUID)
+
+
+def _is_small(message: Any) -> bool:
+    """Whether serialising is surely short; what is of an unknown kind is not."""
+    values, text = 0, 0
+    waiting = [getattr(message, "message", None)]
+    while waiting:
+        value = waiting.pop()
+        values += 1
+        if isinstance(value, str):
+            text += len(value)
+        elif isinstance(value, (dict, list, tuple)):
+            if len(value) > SMALL_VALUES:
+                return False
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+        elif not isinstance(value, _PLAIN):
+            return False
+        if values > SMALL_VALUES or text > SMALL_TEXT:
+            return False
+    return True
 
 
 def _in_thread(
@@ -236,12 +264,18 @@ class AsyncClient(Client):
         worker = self._awaited
         if self._closed or self._worker is not None or worker is None or not self.authenticator.is_authenticated():
             # Nothing of this waits for the network: the queue takes it, or it is refused.
-            return self._export((message,), None, filter_none)
+            if _is_small(message):
+                return self._export((message,), None, filter_none)
+            return await self._run(functools.partial(self._export, (message,), None, filter_none))
         if self._replies is None or self._replies.loop is not loop:
             self._replies = _Replies(loop)
         ending = self._ending(None)
         report = ExportReport(self._owner)
-        for place, raw, event in self._prepared((message,), filter_none, report):
+
+        def prepare() -> list[tuple[int, bytes, MonaSingleMessage]]:
+            return list(self._prepared((message,), filter_none, report))
+
+        for place, raw, event in prepare() if _is_small(message) else await self._run(prepare):
             future: asyncio.Future[Optional[str]] = loop.create_future()
             item = Item(raw, ending, event, self._owner, functools.partial(self._replies.put, future))
             while not worker.submit((item,)):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from mona_sdk import AsyncClient, Client
+from mona_sdk import AsyncClient, Client, MonaSingleMessage
 from mona_sdk.client_exceptions import MonaAuthenticationException, MonaExportException
 from mona_sdk.tests.conftest import a_message, wait_until
 from mona_sdk.tests.servers import TOKEN_PATH, Answer, RecordingServer, accept_all, always
@@ -157,3 +158,28 @@ async def test_many_concurrent_exports_far_away() -> None:
             assert 1000 / (time.monotonic() - started) > 900
         assert len(server.messages) == 1001
         assert len(server.sends) < 200
+
+
+@pytest.mark.parametrize("background", [False, True])
+async def test_large_work_leaves_the_loop_alone(server: RecordingServer, background: bool) -> None:
+    """Authentication, batches and large messages are work of other threads; only a small message is made here."""
+    threads: dict[str, int] = {}
+
+    def note(message: dict[str, Any]) -> dict[str, Any]:
+        threads[message["kind"]] = threading.get_ident()
+        return message
+
+    def of(kind: str, **fields: Any) -> MonaSingleMessage:
+        return MonaSingleMessage(message={"kind": kind, **fields}, contextClass="LOAN")
+
+    loop_thread = threading.get_ident()
+    async with AsyncClient("key", "secret", server_url=server.url, before_send=note, background=background) as client:
+        assert await client.export_async(of("small"))
+        assert await client.export_async(of("values", values=list(range(10_000))))
+        assert await client.export_async(of("nested", values=[[0] * 100] * 100))
+        assert await client.export_async(of("text", text="x" * 100_000))
+        assert (await client.export_batch_async([of("batch") for _ in range(500)]))["failed"] == 0
+    assert threads.pop("small") == loop_thread
+    assert set(threads) == {"values", "nested", "text", "batch"}
+    assert loop_thread not in threads.values()
+    assert len(server.messages) == 504
