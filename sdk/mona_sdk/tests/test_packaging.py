@@ -107,6 +107,20 @@ def test_the_typed_example_is_right() -> None:
     run(sys.executable, "-m", "mypy", "--strict", example, cwd=FOLDER.parent)
 
 
+@pytest.mark.skipif(importlib.util.find_spec("basedpyright") is None, reason="basedpyright is not installed")
+def test_the_typed_example_is_right_for_pyright_too(tmp_path: Path) -> None:
+    """In its strict mode, against the shipped types; the additional rules of basedpyright are off."""
+    example = PACKAGE / "tests" / "typed_example.py"
+    settings = {"include": [str(example)], "extraPaths": [str(FOLDER)], "typeCheckingMode": "strict"}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    run(sys.executable, "-m", "basedpyright", "--project", str(tmp_path), "--pythonpath", sys.executable, cwd=tmp_path)
+    settings["include"] = [str(tmp_path / "wrong.py")]
+    (tmp_path / "wrong.py").write_text("from mona_sdk import Client\n\nClient('key', 'secret').export(5)\n")
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    with pytest.raises(AssertionError, match="reportArgumentType"):
+        run(sys.executable, "-m", "basedpyright", "--project", str(tmp_path), "--pythonpath", sys.executable)
+
+
 def test_the_typed_example_runs() -> None:
     """It is no decoration."""
     assert typed_example.tested() == [{"amount": 12}, {"amount": 12}]
