@@ -166,7 +166,7 @@ async def test_large_work_leaves_the_loop_alone(server: RecordingServer, backgro
     threads: dict[str, int] = {}
 
     def note(message: dict[str, Any]) -> dict[str, Any]:
-        threads[message["kind"]] = threading.get_ident()
+        threads[message["message"]["kind"]] = threading.get_ident()
         return message
 
     def of(kind: str, **fields: Any) -> MonaSingleMessage:
