@@ -11,6 +11,7 @@ the population variance = square/count - (total/count)².
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,6 +24,23 @@ from mona_server.segment import ALL, Condition, Segment
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int32]
 Frames = NDArray[np.intp] | slice
+
+
+def centre(mean: float, spread: float) -> float:
+    """The offset c of signed sums: within half a ``spread`` (std) of the mean, with few bits.
+
+    Near the mean, so that squares of differences keep the digits of the variance; with few bits, so that differences
+    of integers and short decimals from it are exact and cancel to 0.
+
+    >>> centre(1003.7, 20.0), centre(0.3, 0.0), centre(5.25, 1.1)
+    (1008.0, 0.3, 5.0)
+    """
+    if not (math.isfinite(mean) and math.isfinite(spread)):
+        return 0.0
+    if spread <= abs(mean) * 2**-48:
+        return mean
+    grid = 2.0 ** math.floor(math.log2(spread))
+    return round(mean / grid) * grid
 
 
 @dataclass(frozen=True, slots=True)

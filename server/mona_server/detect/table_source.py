@@ -25,6 +25,7 @@ from mona_server.detect.source import (
     GroupSums,
     NetValues,
     SourceQuestion,
+    centre,
 )
 from mona_server.errors import BadRequest
 from mona_server.segment import Condition, Differs, Equals, Matches, OneOf, Range, Scalar, Segment
@@ -389,9 +390,5 @@ def _of_items(codes: Codes | Elements, rows: NDArray[np.int64] | None) -> Codes:
 
 
 def _offset(values: Floats) -> float:
-    """A number near the mean with few bits, so that differences from it are exact for integers."""
     present = values[~np.isnan(values)]
-    if not len(present):
-        return 0.0
-    mantissa, exponent = np.frexp(present.mean())
-    return float(np.ldexp(np.round(mantissa * 256) / 256, exponent))
+    return centre(float(present.mean()), float(present.std())) if len(present) else 0.0

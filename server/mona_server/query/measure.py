@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from mona_server.detect.source import centre
 from mona_server.query import net_values
 from mona_server.query.engines.duckdb import unmasked
 from mona_server.query.facts import Column, Facts
 from mona_server.query.requests import Reading
 from mona_server.query.scan import Key, Metric, Scan, keys_of, plain, present_sql
-from mona_server.query.statistics import STATISTICS, centre, find
+from mona_server.query.statistics import STATISTICS, find
 
 EXACT_ROWS = 1_000_000
 """Up to so many contexts, quantiles and AUC come from the values themselves, beyond from bins of 0.2 % width."""

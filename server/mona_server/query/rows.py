@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mona_server.detect.source import Effects, Floats, SourceQuestion
+from mona_server.detect.source import Effects, Floats, SourceQuestion, centre
 from mona_server.query.axes import AxisPlan, SegmentationOf, code_sql, codes_sql, plan_axis
 from mona_server.query.conditions import Binder, fields_of, row_filter, segment_sql
 from mona_server.query.errors import QueryTooLarge
 from mona_server.query.facts import Facts
 from mona_server.query.frames import frame_sql
-from mona_server.query.statistics import centre
 from mona_server.segment import Equals, Segment
 
 Indexes = NDArray[np.int64]

@@ -10,7 +10,6 @@ the statistic is undefined. Three needs:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -142,23 +141,6 @@ def find(name: Any) -> Statistic | None:
         return None
     plain = name.strip().lower().replace(" ", "_").replace("-", "_")
     return STATISTICS.get(ALIASES.get(plain, plain))
-
-
-def centre(mean: float, spread: float) -> float:
-    """The offset c of signed sums: within half a ``spread`` (std) of the mean, with few bits.
-
-    Near the mean, so that squares of differences keep the digits of the variance; with few bits, so that differences
-    of integers and short decimals from it are exact and cancel to 0.
-
-    >>> centre(1003.7, 20.0), centre(0.3, 0.0), centre(5.25, 1.1)
-    (1008.0, 0.3, 5.0)
-    """
-    if not (math.isfinite(mean) and math.isfinite(spread)):
-        return 0.0
-    if spread <= abs(mean) * 2**-48:
-        return mean
-    grid = 2.0 ** math.floor(math.log2(spread))
-    return round(mean / grid) * grid
 
 
 def weighted_quantiles(values: Floats, weights: Floats, at: NDArray[np.float64]) -> Floats:

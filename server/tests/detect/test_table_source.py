@@ -231,3 +231,15 @@ def test_effects_are_those_of_least_squares() -> None:
     assert 0.3 < effects[0].limit < 1
     left = source.residual(effects).sums(())
     assert left.square[1].sum() < 0.02 * left.square[0].sum()
+
+
+def test_a_small_spread_far_from_zero_keeps_its_digits() -> None:
+    """Values around 1.7e9 that vary by 0.01: the variance from the sums is that of the values, to 9 digits."""
+    values = np.asarray(1.7e9 + 1e-2 * np.random.default_rng(5).integers(-50, 50, 2_000), np.float64)
+    question = SourceQuestion((), ("m",), (0, 100))
+    source = TableSource({"m": values}, np.full(len(values), 50), question)
+    sums = source.sums(())
+    count, total, square = (float(part[0, 0, 0]) for part in (sums.count, sums.total, sums.square))
+    near = values - 1.7e9
+    assert square / count - (total / count) ** 2 == pytest.approx(float(near.var()), rel=1e-9)
+    assert source.offsets[0] + total / count == pytest.approx(float(1.7e9 + near.mean()), rel=1e-15)
