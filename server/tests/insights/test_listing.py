@@ -281,16 +281,18 @@ def test_markers_explain(mill: Mill) -> None:
     for number in range(14):
         mill.send(day(number, shift=6.0 if number == 13 else 0.0))
     meta = mill.store.meta
-    markers.add(meta, TENANT, time_s=T0 + 13 * DAY + 60, title="deploy 1.2", kind="deploy")
-    markers.add(meta, TENANT, time_s=T0 + 5 * DAY, title="old")
-    markers.add(meta, "other", time_s=T0 + 13 * DAY, title="secret")
+    with meta.begin() as db:
+        markers.add(db, TENANT, time_s=T0 + 13 * DAY + 60, title="deploy 1.2", kind="deploy")
+        markers.add(db, TENANT, time_s=T0 + 5 * DAY, title="old")
+        markers.add(db, "other", time_s=T0 + 13 * DAY, title="secret")
     (insight,) = mill.run(NAME, T0 + 14 * DAY).insights
     events = [one["text"] for one in insight["explanations"] if one["kind"] == "event"]
     assert events == ["deploy: deploy 1.2"]
-    with pytest.raises(BadRequest):
-        markers.add(meta, TENANT, time_s=1, title="x", kind="nope")
-    with pytest.raises(NotFound):
-        markers.remove(meta, "other", markers.between(meta, TENANT, 0, T0 * 2)[0]["id"])
+    with meta.begin() as db:
+        with pytest.raises(BadRequest):
+            markers.add(db, TENANT, time_s=1, title="x", kind="nope")
+        with pytest.raises(NotFound):
+            markers.remove(db, "other", markers.listed(db, TENANT)[0]["id"])
 
 
 def test_held_back_signals_are_kept_for_those_who_ask(mill: Mill) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
-from sqlalchemy import delete, insert, or_, select
 from starlette.responses import Response
 
 from mona_server.api.answers import JSON
@@ -15,13 +13,10 @@ from mona_server.api.caller import Caller
 from mona_server.api.configs import require_everywhere
 from mona_server.api.edge import edge_of
 from mona_server.api.identity import audit
-from mona_server.api.identity.hashing import new_id
 from mona_server.api.identity.roles import Permission
 from mona_server.api.shapes import DataManager, Input, InsightReader, Limit, page
 from mona_server.api.v1 import models as m
-from mona_server.errors import BadRequest, NotFound
-from mona_server.segment import Segment, SegmentError
-from mona_server.store.tables_insights import markers
+from mona_server.insights import markers
 
 router = APIRouter(tags=["events"])
 
@@ -44,28 +39,20 @@ def add_event(request: Request, caller: DataManager, new: NewEvent) -> Response:
     edge = edge_of(request)
     if new.contextClass is None:
         require_everywhere(caller, Permission.DATA_MANAGE)
-    if new.end is not None and new.end < new.time:
-        raise BadRequest("end: before time")
-    try:
-        segment = Segment.parse(new.segment).text
-    except SegmentError as error:
-        raise BadRequest(f"segment: {error}") from None
-    event_id = new_id("ev")
-    row = {
-        "id": event_id,
-        "tenant": caller.tenant,
-        "time_s": new.time,
-        "end_s": new.end,
-        "title": new.title,
-        "kind": new.kind,
-        "context_class": new.contextClass,
-        "segment": segment,
-        "url": new.url,
-    }
     with edge.meta.begin() as db:
-        db.execute(insert(markers).values(**row))
-        audit.note(db, caller.actor, "event.create", event_id, now_ms=edge.clock(), after={"title": new.title})
-    return JSON(_shown(row), 201)
+        event = markers.add(
+            db,
+            caller.tenant,
+            time_s=new.time,
+            end_s=new.end,
+            title=new.title,
+            kind=new.kind,
+            context_class=new.contextClass,
+            segment=new.segment,
+            url=new.url,
+        )
+        audit.note(db, caller.actor, "event.create", event["id"], now_ms=edge.clock(), after={"title": event["title"]})
+    return JSON(event, 201)
 
 
 @router.get("/events", response_model=m.Page[m.Event] | list[dict[str, Any]])
@@ -79,16 +66,9 @@ def list_events(
     format: Annotated[Literal["json", "annotations"], Query(description="`annotations` as Grafana reads.")] = "json",  # noqa: A002
 ) -> Response:
     """Markers, newest first."""
-    query = select(markers).where(markers.c.tenant == caller.tenant).order_by(markers.c.time_s.desc()).limit(limit)
-    if from_ is not None:
-        query = query.where(or_(markers.c.time_s >= from_, markers.c.end_s >= from_))
-    if to is not None:
-        query = query.where(markers.c.time_s < to)
-    if context_class is not None:
-        query = query.where(or_(markers.c.context_class == context_class, markers.c.context_class.is_(None)))
     with edge_of(request).meta.connect() as db:
-        rows = [dict(row) for row in db.execute(query).mappings()]
-    found = [_shown(row) for row in rows if _may_see(caller, row["context_class"])]
+        known = markers.listed(db, caller.tenant, from_s=from_, to_s=to, context_class=context_class)
+    found = [event for event in known if _may_see(caller, event["contextClass"])][:limit]
     if format == "annotations":
         return JSON([_annotation(event) for event in found])
     return page(found)
@@ -98,13 +78,8 @@ def list_events(
 def remove_event(request: Request, caller: DataManager, event_id: str) -> Response:
     """Remove a marker."""
     edge = edge_of(request)
-    mine = (markers.c.tenant == caller.tenant) & (markers.c.id == event_id)
     with edge.meta.begin() as db:
-        row = db.execute(select(markers.c.context_class).where(mine)).first()
-        if row is None:
-            raise NotFound(f"no such event: {event_id}")
-        caller.require(Permission.DATA_MANAGE, row.context_class)
-        db.execute(delete(markers).where(mine))
+        caller.require(Permission.DATA_MANAGE, markers.remove(db, caller.tenant, event_id))
         audit.note(db, caller.actor, "event.remove", event_id, now_ms=edge.clock())
     return Response(status_code=204)
 
@@ -120,17 +95,4 @@ def _annotation(event: dict[str, Any]) -> dict[str, Any]:
         "title": event["title"],
         "text": event["url"] or "",
         "tags": [event["kind"]],
-    }
-
-
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "id": row["id"],
-        "time": row["time_s"],
-        "end": row["end_s"],
-        "title": row["title"],
-        "kind": row["kind"],
-        "contextClass": row["context_class"],
-        "segment": json.loads(row["segment"]),
-        "url": row["url"],
     }
