@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Callable
 
 import pytest
@@ -60,7 +61,20 @@ def a_message(number: int = 0, **values: Any) -> MonaSingleMessage:
     )
 
 
-def wait_until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
+@contextmanager
+def ends_within(seconds: float) -> Iterator[None]:
+    """Fail when the block takes longer.
+
+    This is for calls that must not wait for something: `seconds` is many times what they take on a busy machine, and
+    much less than that something (a timeout of a minute, a server that is silent for ever). How fast things are is
+    measured in benchmarks/sdk.
+    """
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < seconds
+
+
+def wait_until(condition: Callable[[], Any], timeout_s: float = 30.0) -> None:
     """Return as soon as the condition holds; fail when it does not in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -81,10 +81,10 @@ def always(status: int, body: Any = None, headers: Optional[dict[str, str]] = No
 
 
 def hang(until: threading.Event) -> Handler:
-    """A handler that is silent until the event, and then drops the connection."""
+    """A handler that is silent until the event (a minute at most), and then drops the connection."""
 
     def handler(_: Request) -> None:
-        until.wait(20)
+        until.wait(60)
 
     return handler
 

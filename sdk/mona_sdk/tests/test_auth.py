@@ -15,7 +15,7 @@ from mona_sdk import Client
 from mona_sdk.auth import store
 from mona_sdk.auth.utils import API_KEYS_TO_TOKEN_DATA
 from mona_sdk.client_exceptions import MonaAuthenticationException
-from mona_sdk.tests.conftest import a_message, wait_until
+from mona_sdk.tests.conftest import a_message, ends_within, wait_until
 from mona_sdk.tests.servers import (
     REFRESH_PATH,
     TOKEN_PATH,
@@ -153,7 +153,7 @@ def test_a_due_token_is_refreshed(server: RecordingServer, make_client: Callable
     auth: Any = client.authenticator
     state = auth._state
     hours = 24 - 0.5 if expiry == "both missing" else 1.5
-    assert state.refresh_at - time.monotonic() == pytest.approx(hours * 3600, abs=5)
+    assert state.refresh_at - time.monotonic() == pytest.approx(hours * 3600, abs=60)
     assert client.export(a_message())
     state.refresh_at = time.monotonic() - 1
     assert client.export(a_message())
@@ -168,10 +168,10 @@ def test_a_token_shorter_than_the_margin_is_used_for_half_its_life(
     """Instead of being renewed before every call."""
     server.expires_in = 600
     auth: Any = make_client().authenticator
-    assert auth._state.refresh_at - time.monotonic() == pytest.approx(300, abs=5)
+    assert auth._state.refresh_at - time.monotonic() == pytest.approx(300, abs=60)
     monkeypatch.setenv("REFRESH_TOKEN_SAFETY_MARGIN", "0.05")
     auth = make_client("other", "secret").authenticator
-    assert auth._state.refresh_at - time.monotonic() == pytest.approx(600 - 180, abs=5)
+    assert auth._state.refresh_at - time.monotonic() == pytest.approx(600 - 180, abs=60)
 
 
 def test_a_jump_of_the_wall_clock_renews_nothing(
@@ -254,14 +254,15 @@ def test_a_hung_token_endpoint_blocks_only_its_own_key(make_client: Callable[...
     release = threading.Event()
     with RecordingServer() as hung:
         hung.routes[TOKEN_PATH] = hang(release)
-        slow = threading.Thread(target=lambda: make_client("slow", "secret", server_url=hung.url, **FAST), daemon=True)
+        patient: Any = {"server_url": hung.url, "read_timeout": 60, **FAST}
+        slow = threading.Thread(target=lambda: make_client("slow", "secret", **patient), daemon=True)
         slow.start()
         wait_until(lambda: hung.requests)
-        started = time.monotonic()
         assert make_client().export(a_message())
-        assert time.monotonic() - started < 2
+        assert slow.is_alive()
+        assert len(hung.requests) == 1
         release.set()
-        slow.join(20)
+        slow.join(60)
 
 
 def test_a_client_that_found_nobody_asks_again_later(
@@ -309,14 +310,13 @@ def test_a_silent_token_endpoint_does_not_hold_an_export(
 ) -> None:
     """A token that is due is renewed within the deadline of the call, and used on when that fails, without asking at
     every call."""
-    client = make_client(export_deadline=0.5)
+    client = make_client(export_deadline=2, read_timeout=60)
     released = threading.Event()
     server.routes[REFRESH_PATH] = server.routes[TOKEN_PATH] = hang(released)
     auth: Any = client.authenticator
     auth._state.refresh_at = 0
-    started = time.monotonic()
-    client.export(a_message(1))
-    assert time.monotonic() - started < 1.0
+    with ends_within(20):
+        client.export(a_message(1))
     assert client.export(a_message(2)) is True
     assert server.paths().count(REFRESH_PATH) == 1
     released.set()
@@ -326,14 +326,13 @@ def test_an_export_into_the_queue_never_waits_for_a_token(
     server: RecordingServer, make_client: Callable[..., Client]
 ) -> None:
     """The worker renews."""
-    client = make_client(background=True, flush_interval=0.01)
+    client = make_client(background=True, flush_interval=0.01, export_deadline=60, read_timeout=60)
     auth: Any = client.authenticator
     auth._state.refresh_at = 0
     released = threading.Event()
     server.routes[REFRESH_PATH] = hang(released)
-    started = time.monotonic()
-    assert client.export(a_message())
-    assert time.monotonic() - started < 0.5
+    with ends_within(15):
+        assert client.export(a_message())
     released.set()
     assert client.flush(10)
     assert len(server.messages) == 1

@@ -15,7 +15,7 @@ import pytest
 
 from mona_sdk import Client
 from mona_sdk.delivery import worker as worker_module
-from mona_sdk.tests.conftest import a_message, wait_until
+from mona_sdk.tests.conftest import a_message, ends_within, wait_until
 from mona_sdk.tests.servers import Answer, RecordingServer, Request, accept_all, always, hang
 
 
@@ -26,7 +26,7 @@ def lanes() -> int:
 
 def test_exports_are_queued_and_sent_together(server: RecordingServer, make_client: Callable[..., Client]) -> None:
     """Few requests for many messages; the results say what was queued."""
-    client = make_client(background=True)
+    client = make_client(background=True, flush_interval=60)
     assert client.export(a_message(1)) is True
     result = client.export_batch([a_message(n) for n in range(2, 1200)] + [5], default_action="ADD")  # type: ignore[list-item]
     assert (result["total"], result["failed"], result["sent"], result["queued"]) == (1199, 1, 1198, 1198)
@@ -42,8 +42,8 @@ def test_a_message_leaves_after_the_flush_interval(server: RecordingServer, make
     client = make_client(background=True, flush_interval=0.1)
     started = time.monotonic()
     client.export(a_message())
-    wait_until(lambda: server.messages)
-    assert 0.08 < time.monotonic() - started < 2
+    wait_until(lambda: server.messages, worker_module.IDLE_S / 2)
+    assert time.monotonic() - started >= 0.1
 
 
 def test_a_full_queue_refuses_and_counts(server: RecordingServer, make_client: Callable[..., Client]) -> None:
@@ -77,15 +77,19 @@ def test_messages_of_a_context_arrive_in_the_order_of_the_calls(
     """Although several requests are under way at once, and some fail at first."""
     lock = threading.Lock()
     order: dict[str, list[int]] = {}
-    under_way, most, calls = 0, 0, 0
+    under_way, calls = 0, 0
+    overlap = threading.Event()
 
     def slow(request: Request) -> Any:
-        nonlocal under_way, most, calls
+        nonlocal under_way, calls
         with lock:
             under_way += 1
             calls += 1
-            most = max(most, under_way)
             fail = calls % 7 == 0
+            if under_way > 1:
+                overlap.set()
+        # The first requests wait for company, so that there is some however slow this machine is.
+        overlap.wait(30)
         time.sleep(0.01)
         with lock:
             under_way -= 1
@@ -101,7 +105,7 @@ def test_messages_of_a_context_arrive_in_the_order_of_the_calls(
         while not client.export(a_message(number % 50, n=number)):
             time.sleep(0.001)
     assert client.flush(60)
-    assert most > 1
+    assert overlap.is_set()
     assert sum(map(len, order.values())) == 3000
     assert all(numbers == sorted(numbers) for numbers in order.values())
 
@@ -121,12 +125,11 @@ def test_flush_never_blocks_longer(server: RecordingServer, make_client: Callabl
     """Against a silent server it gives up in time, and says so."""
     released = threading.Event()
     server.routes["/export"] = hang(released)
-    client = make_client(background=True)
+    client = make_client(background=True, read_timeout=60)
     client.export(a_message())
     for limit in (0, 0.3):
-        started = time.monotonic()
-        assert client.flush(limit) is False
-        assert time.monotonic() - started <= limit + 0.2
+        with ends_within(15):
+            assert client.flush(limit) is False
     released.set()
 
 
@@ -164,11 +167,10 @@ def test_close_is_bounded_and_counts_what_is_left(
     """The server is silent: `close(0.3)` ends in time, and the loss is counted and logged once."""
     released = threading.Event()
     server.routes["/export"] = hang(released)
-    client = make_client(background=True, batch_max_messages=2)
+    client = make_client(background=True, batch_max_messages=2, read_timeout=60)
     client.export_batch([a_message(n) for n in range(20)])
-    started = time.monotonic()
-    assert client.close(0.3) is False
-    assert time.monotonic() - started < 1
+    with ends_within(15):
+        assert client.close(0.3) is False
     assert client.stats()["dropped"] == 20
     assert caplog.text.count("could not be delivered before the end") == 1
     released.set()
@@ -318,7 +320,7 @@ def test_a_script_that_ends_delivers_what_it_exported(server: RecordingServer) -
 
 
 def test_a_script_ends_in_time_without_a_server(server: RecordingServer) -> None:
-    """The exit drain is bounded by `shutdown_timeout`."""
+    """The exit drain is bounded by `shutdown_timeout`, 2 seconds; the queue would wait for a server for ever."""
     server.close()
     _, seconds = run_script(EXPORTER, server.url)
-    assert seconds < 2.5
+    assert seconds < 20

@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 
-def in_child(work: Callable[[], bool], timeout_s: float = 20) -> None:
+def in_child(work: Callable[[], bool], timeout_s: float = 60) -> None:
     """Run `work` in a forked child, which must say True in time."""
     pid = os.fork()
     if pid == 0:

@@ -38,16 +38,12 @@ def run(*arguments: str, **options: Any) -> Any:
 
 
 def test_import_is_light(tmp_path: Path) -> None:
-    """At most 60 ms of CPU, and nothing is loaded that the first call does not need yet."""
-    code = (
-        "import json, sys, time\nbefore = time.process_time()\nimport mona_sdk\n"
-        "print(json.dumps([time.process_time() - before, sorted(sys.modules)]))"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(FOLDER), "PYTHONPYCACHEPREFIX": str(tmp_path)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    runs = [json.loads(run(sys.executable, "-c", code, env=environment, cwd=tmp_path)) for _ in range(6)]
-    seconds, modules = min(run[0] for run in runs), set(runs[0][1])
-    assert seconds <= 0.060
+    """Nothing is loaded that the first call does not need yet; how long it takes is measured in benchmarks/sdk."""
+    code = "import json, sys\nbefore = set(sys.modules)\nimport mona_sdk\nprint(json.dumps([*{*sys.modules} - before]))"
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER)}
+    modules = set(json.loads(run(sys.executable, "-c", code, env=environment, cwd=tmp_path)))
+    assert "mona_sdk.client" in modules
+    assert len([name for name in modules if not name.startswith(("mona_sdk", "orjson"))]) <= 60
     for heavy in ("urllib3", "asyncio", "http.client", "email", "ssl", "numpy", "pandas", "polars", "pyarrow"):
         assert heavy not in modules
 
