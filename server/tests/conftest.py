@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support import RunningServer, free_port, read_gzip_lists
 
-settings.register_profile("shared", deadline=None)  # a machine that others use too has no steady clock
+# A machine that others use too has no steady clock.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
 REFERENCE = Path(__file__).resolve().parents[2].parent / "shared"

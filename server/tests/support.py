@@ -18,6 +18,9 @@ from typing import Any
 
 from mona_server.cli import up
 
+PATIENCE_S = 180
+"""How long a test waits for what must come. Only a failure takes so long; a slow machine that others use too does not fail."""
+
 
 def read_gzip_lists(folder: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
@@ -27,7 +30,7 @@ def read_gzip_lists(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def eventually(true: Callable[[], bool], *, timeout_s: float = 30, why: str = "did not happen in time") -> None:
+def eventually(true: Callable[[], bool], *, timeout_s: float = PATIENCE_S, why: str = "did not happen in time") -> None:
     """Wait until a condition holds."""
     deadline = time.monotonic() + timeout_s
     while not true():
@@ -60,7 +63,7 @@ class RunningServer:
             env=os.environ | self.environment,
             start_new_session=True,
         )
-        up.wait_until_healthy(self.url, timeout_s=60)
+        up.wait_until_healthy(self.url, timeout_s=PATIENCE_S)
 
     def kill(self) -> None:
         """SIGKILL to every process at once: what a power cut looks like from the inside."""
@@ -72,7 +75,7 @@ class RunningServer:
     def stop(self) -> int:
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=PATIENCE_S)
 
     def token(self, role: str = "Admin") -> dict[str, str]:
         """A new API token, made by the command line: ``client_id``, ``secret``, ``user_id``."""

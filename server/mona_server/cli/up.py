@@ -168,7 +168,7 @@ def wait_until_healthy(url: str, *, timeout_s: float, stopped: threading.Event |
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline and not (stopped and stopped.is_set()):
         try:
-            with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:  # noqa: S310 - our own address
+            with urllib.request.urlopen(f"{url}/health", timeout=10) as answer:  # noqa: S310 - our own address
                 if answer.status == 200:
                     return
         except (urllib.error.URLError, OSError, ValueError):

@@ -21,7 +21,7 @@ from mona_server.api import process
 from mona_server.api.identity import tokens
 from mona_server.cli import up
 from mona_server.store import Store
-from tests.support import free_port
+from tests.support import PATIENCE_S, free_port
 
 CHECKED = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance")
 FAST, SLOW = 5, 80
@@ -48,15 +48,15 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     thread = threading.Thread(target=process.serve, args=(given_settings, stop))
     thread.start()
     url = f"http://127.0.0.1:{given_settings.server.port}"
-    up.wait_until_healthy(url, timeout_s=60)
+    up.wait_until_healthy(url, timeout_s=PATIENCE_S)
     body = {"clientId": key.client_id, "secret": key.secret}
-    pair = requests.post(f"{url}/identity/resources/auth/v1/api-token", json=body, timeout=10).json()
+    pair = requests.post(f"{url}/identity/resources/auth/v1/api-token", json=body, timeout=PATIENCE_S).json()
     load_all_checks()
     yield Target(
         schemathesis.openapi.from_url(f"{url}/api/v1/openapi.json"), {"Authorization": f"Bearer {pair['accessToken']}"}
     )
     stop.set()
-    thread.join(20)
+    thread.join(PATIENCE_S)
 
 
 def call_all(target: Target, examples: int) -> int:
@@ -79,7 +79,7 @@ def call_all(target: Target, examples: int) -> int:
         def call(case: Any) -> None:
             nonlocal calls
             calls += 1
-            case.call_and_validate(headers=target.headers, checks=checks, timeout=60)
+            case.call_and_validate(headers=target.headers, checks=checks, timeout=PATIENCE_S)
 
         call()
     return calls
@@ -97,7 +97,9 @@ def test_many_generated_requests(target: Target) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["", "2"])
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(
     path=st.sampled_from(["/insights", "/get_segment", "/stats", "/upload_config", "/validate_config", "/export"]),
     body=st.recursive(
@@ -110,7 +112,7 @@ def test_any_json_gets_a_safe_answer(target: Target, protocol: str, path: str, b
     """Whatever JSON comes: never a 5xx, and a legacy caller of a service always gets a shape that it survives."""
     url = target.schema.location.rpartition("/api/v1/")[0] + path
     headers = target.headers | ({"X-Mona-Protocol": protocol} if protocol else {})
-    answer = requests.post(url, data=json.dumps(body), headers=headers, timeout=30)
+    answer = requests.post(url, data=json.dumps(body), headers=headers, timeout=PATIENCE_S)
     assert answer.status_code < 500
     told = answer.json()
     if path == "/export":
@@ -158,7 +160,7 @@ def test_the_document_is_complete(target: Target) -> None:
 
 def test_docs_page_needs_no_network(target: Target) -> None:
     """The page names every path and loads nothing."""
-    page = requests.get(target.schema.location.replace("openapi.json", "docs"), timeout=10)
+    page = requests.get(target.schema.location.replace("openapi.json", "docs"), timeout=PATIENCE_S)
     assert page.status_code == 200
     for path in target.schema.raw_schema["paths"]:
         assert path in page.text

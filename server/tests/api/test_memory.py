@@ -17,7 +17,7 @@ from mona_server import settings as settings_module
 from mona_server.api.identity import tokens
 from mona_server.cli import up
 from mona_server.store import Store
-from tests.support import free_port
+from tests.support import PATIENCE_S, free_port
 
 MIB = 2**20
 SERVE = """
@@ -39,7 +39,7 @@ def test_many_large_bodies_at_once(tmp_path: Path) -> None:
         key = tokens.create_token(store.meta, now_ms=1_700_000_000_000)
     server = subprocess.Popen([sys.executable, "-c", SERVE, str(tmp_path), str(port)])
     try:
-        up.wait_until_healthy(f"http://127.0.0.1:{port}", timeout_s=60)
+        up.wait_until_healthy(f"http://127.0.0.1:{port}", timeout_s=PATIENCE_S)
         with closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
             credentials = json.dumps({"clientId": key.client_id, "secret": key.secret})
             connection.request("POST", "/identity/resources/auth/v1/api-token", credentials)

@@ -22,12 +22,12 @@ from mona_server import settings as settings_module
 from mona_server.api import process
 from mona_server.errors import Conflict
 from tests.api.conftest import Api
-from tests.support import eventually, free_port
+from tests.support import PATIENCE_S, eventually, free_port
 
 
 def status(url: str, method: str = "GET") -> int:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=5) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=PATIENCE_S) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:
@@ -53,7 +53,7 @@ def test_serves_until_told_to_stop(tmp_path: Path, capfd: pytest.CaptureFixture[
         assert f"{url}/activate?link=" in capfd.readouterr().err
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(PATIENCE_S)
     assert not thread.is_alive()
 
 
@@ -97,7 +97,7 @@ def test_own_tls(tmp_path: Path) -> None:
     thread = threading.Thread(target=process.serve, args=(settings, stop))
     thread.start()
     try:
-        trusted = httpx.Client(verify=ssl.create_default_context(cafile=str(pem)), timeout=5)
+        trusted = httpx.Client(verify=ssl.create_default_context(cafile=str(pem)), timeout=PATIENCE_S)
         answers: list[httpx.Response] = []
 
         def answered() -> bool:
@@ -111,7 +111,7 @@ def test_own_tls(tmp_path: Path) -> None:
         trusted.close()
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(PATIENCE_S)
 
 
 def test_health_fails_when_a_part_fails(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

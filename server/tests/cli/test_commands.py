@@ -14,12 +14,13 @@ import typer
 
 from mona_server.cli.commands import app
 from mona_server.store import Store
+from tests.support import PATIENCE_S
 
 
 def mona(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", "mona_server.cli", *map(str, arguments)],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr

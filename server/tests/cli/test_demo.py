@@ -14,10 +14,10 @@ import pytest
 
 from mona_server.cli import demo_run
 from mona_server.errors import BadRequest
-from tests.support import free_port
+from tests.support import PATIENCE_S, free_port
 
 
-def mona(*arguments: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+def mona(*arguments: str, timeout_s: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "mona_server.cli", *arguments],
         capture_output=True, text=True, timeout=timeout_s, env=os.environ | {"NO_COLOR": "1"},

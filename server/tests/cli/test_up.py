@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -18,6 +17,7 @@ import pytest
 from mona_server import settings
 from mona_server.cli import up
 from mona_server.errors import BadRequest, Conflict, Unavailable
+from tests.support import PATIENCE_S, eventually
 
 PART = """
 import os, pathlib
@@ -26,13 +26,6 @@ def serve(settings, stop):
     stop.wait()
     (settings.data_dir / f"stopped-{os.getpid()}").touch()
 """
-
-
-def eventually(true: Callable[[], bool], *, timeout_s: float = 20) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -91,7 +84,7 @@ def test_a_busy_port_ends_with_one_clear_line(tmp_path: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-c", "from mona_server.cli import main; main()", "up",
              "--data", str(tmp_path / "d"), "--port", str(port)],
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=PATIENCE_S, check=False,
         )  # fmt: skip
     assert done.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
@@ -106,7 +99,7 @@ def test_a_wrong_command_line_ends_with_code_2(arguments: list[str], tmp_path: P
     """Unknown commands, options and values are refused without a traceback."""
     done = subprocess.run(
         [sys.executable, "-c", "from mona_server.cli import main; main()", *arguments],
-        capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
@@ -137,7 +130,7 @@ def test_a_supervisor_that_cannot_start_says_so_at_once(tmp_path: Path, monkeypa
     began = time.monotonic()
     with (
         pytest.raises(OSError, match="no more processes"),
-        up.running(settings.load(tmp_path, environ={}, server={"port": 0})),
+        up.running(settings.load(tmp_path, environ={}, server={"port": 0}), timeout_s=2 * PATIENCE_S),
     ):
         pass
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < PATIENCE_S

@@ -200,9 +200,9 @@ def test_nesting_bomb_is_one_refusal_in_bounded_time() -> None:
     body = (
         b'{"messages": [{"arcClass": "A", "message": {"a": ' + bomb + b'}}, {"arcClass": "A", "message": {"b": "]]"}}]}'
     )
-    started = time.monotonic()
+    started = time.process_time()
     found = read(body, NOW, Limits(max_message_bytes=2**30))
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 10
     assert found.refused == {0: "message is nested too deeply"}
     assert found.messages[0].values() == {"b": "]]"}
 

@@ -21,7 +21,7 @@ from mona_server.ingest import fold_process, lake_process
 from mona_server.settings import Settings
 from mona_server.store import Accepted, Key, Store, jobs, lake, verify
 from mona_server.store.relation import facts_query
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 NOW = 1_700_000_000_000
 _spawn = multiprocessing.get_context("spawn")
@@ -87,7 +87,7 @@ def test_data_is_visible_and_jobs_are_done(tmp_path: Path) -> None:
     finally:
         stop.set()
         for thread in threads:
-            thread.join(10)
+            thread.join(PATIENCE_S)
     assert not any(thread.is_alive() for thread in threads)
 
 
@@ -138,8 +138,8 @@ def test_sigkill_under_load(tmp_path: Path, rounds: int) -> None:
                         break
                 os.kill(random.choice(processes).pid, signal.SIGKILL)
         with running(data):
-            eventually(lambda: store.inbox.tenants() == [], timeout_s=120)
-            eventually(lambda: store.snapshot("T", "LOAN").pending_rows == 0, timeout_s=120)
+            eventually(lambda: store.inbox.tenants() == [])
+            eventually(lambda: store.snapshot("T", "LOAN").pending_rows == 0)
         assert counts(store) == {str(i): 1 for i in range(sent)}
         documents = store.state.connection.execute("SELECT context_id, variables FROM documents").fetchall()
         assert {id_: json.loads(v)["n"] for id_, v in documents} == {str(i): [i, i] for i in range(sent)}

@@ -17,7 +17,7 @@ from mona_server.store.tables_insights import insights, runs
 from mona_server.store.tables_notify import deliveries
 from tests.insights.mill import DAY, TENANT, Mill
 from tests.insights.test_runs import CONFIG, HAIFA, NAME, T0, day, states
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 CLASS = "LOAN"
 
@@ -263,9 +263,9 @@ def test_the_process_serves_questions(mill: Mill) -> None:
     try:
         now = datetime.now(UTC)
         job_id = work.ask(mill.store, TENANT, CLASS, now=now, timestamp_s=T0 + 14 * DAY)
-        eventually(lambda: jobs.get(mill.store.meta, TENANT, job_id).state == "done", timeout_s=60)
+        eventually(lambda: jobs.get(mill.store.meta, TENANT, job_id).state == "done")
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert (HAIFA, "new", 1) in states(mill)

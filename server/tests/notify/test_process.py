@@ -10,7 +10,7 @@ import pytest
 
 from mona_server.notify import InsightEvent, deliver_due, enqueue, process
 from mona_server.settings import Settings
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 from .conftest import Hooks, Storage, loan
 
@@ -33,7 +33,7 @@ def test_what_is_queued_goes_out_until_it_is_stopped(
             eventually(lambda name=name: len(hooks.got) == " ab".index(name))  # type: ignore[misc]
     finally:
         stop.set()
-        thread.join(5)
+        thread.join(PATIENCE_S)
     assert not thread.is_alive()
 
 
@@ -63,4 +63,4 @@ def test_a_failing_pass_does_not_end_the_loop(
         eventually(lambda: len(hooks.got) == 1)
     finally:
         stop.set()
-        thread.join(5)
+        thread.join(PATIENCE_S)

@@ -122,4 +122,4 @@ def run_now(server: RunningServer, token: dict[str, str], at: int) -> None:
         assert state["state"] != "failed", state
         return bool(state["state"] == "done")
 
-    eventually(done, timeout_s=60, why="the run did not finish")
+    eventually(done, why="the run did not finish")

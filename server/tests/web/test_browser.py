@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect, sync_playwright
@@ -19,9 +21,11 @@ from mona_server.cli.common import now_ms
 from mona_server.config import revisions
 from mona_server.insights.runs import Desk, run_at
 from mona_server.store import Store
-from tests.support import eventually, free_port
+from tests.support import PATIENCE_S, eventually, free_port
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(4 * PATIENCE_S)]
+
+expect.set_options(timeout=PATIENCE_S * 1000)
 
 FOG = date(2013, 12, 5)
 STRICT = "default-src 'self'; img-src 'self' data: blob:"
@@ -69,7 +73,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     data = tmp_path_factory.mktemp("pages")
     (data / "mona.toml").write_text("[auth]\nallow_no_auth = true\n", encoding="utf-8")
     settings = settings_module.load(data, server={"port": free_port()})
-    with up.running(settings), Store.open(data, settings) as store:
+    with up.running(settings, timeout_s=PATIENCE_S), Store.open(data, settings) as store:
         send_flights(up.address(settings), store, datetime.now(UTC).date())
         yield up.address(settings)
 
@@ -80,9 +84,20 @@ def chromium() -> Iterator[Browser]:
         pytest.skip("the system's Chromium is not installed: make browser")
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=arguments, timeout=PATIENCE_S * 1000
+        )
         yield browser
         browser.close()
+
+
+@contextmanager
+def opened(chromium: Browser, **options: Any) -> Iterator[Page]:
+    """A page in a context of its own that waits as long as a slow machine needs."""
+    context = chromium.new_context(**options)
+    context.set_default_timeout(PATIENCE_S * 1000)
+    yield context.new_page()
+    context.close()
 
 
 @dataclass
@@ -123,20 +138,18 @@ class Watched:
 def watched(request: pytest.FixtureRequest, chromium: Browser, address: str) -> Iterator[Watched]:
     """Each test runs on a wide screen in both themes and on a phone, and fails for any complaint or foreign request."""
     width, height, scheme = request.param
-    context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-    made = Watched(context.new_page(), address)
-    yield made
-    context.close()
+    with opened(chromium, viewport={"width": width, "height": height}, color_scheme=scheme) as page:
+        made = Watched(page, address)
+        yield made
     assert made.complaints == []
     assert made.foreign == []
 
 
 @pytest.fixture
 def wide(chromium: Browser, address: str) -> Iterator[Watched]:
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    made = Watched(context.new_page(), address)
-    yield made
-    context.close()
+    with opened(chromium, viewport={"width": 1280, "height": 900}) as page:
+        made = Watched(page, address)
+        yield made
     assert made.complaints == []
     assert made.foreign == []
 
@@ -248,13 +261,12 @@ def test_the_chart_draws_under_the_strictest_policy(wide: Watched) -> None:
 
 def test_without_scripts_everything_can_be_read(chromium: Browser, address: str) -> None:
     """The server renders the pages; scripts only add the chart and comfort."""
-    context = chromium.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.goto(f"{address}/insights?range=90d")
-    page.locator(".insights .what a").first.click()
-    expect(page.locator("h1")).to_contain_text("arrival_delay")
-    expect(page.locator(".tree")).to_be_visible()
-    context.close()
+    with opened(chromium, java_script_enabled=False) as page:
+        page.goto(f"{address}/insights?range=90d")
+        page.locator(".insights .what a").first.click()
+        page.wait_for_url("**/insights/ins_*")
+        expect(page.locator("h1")).to_contain_text("arrival_delay")
+        expect(page.locator(".tree")).to_be_visible()
 
 
 def test_missing_insight_is_a_page(wide: Watched) -> None:

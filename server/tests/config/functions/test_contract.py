@@ -140,8 +140,8 @@ LONG: dict[str, Any] = {
     "T": NOW_MS,
     "G": [34.78, 32.08],
 }
-SLOWEST_MS = 400
-"""A machine under test is shared, so this is far above the 50 ms that a quiet one keeps to; a quadratic body is not."""
+SLOWEST_MS = 1000
+"""Of processor time: far above the 50 ms that a fast machine keeps to, and far below what a quadratic body takes."""
 
 
 @EVERY
@@ -153,9 +153,9 @@ def test_the_largest_message_is_quick(function: BuildFunction) -> None:
     )
     best = math.inf
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         run(function, sources, function.example.args)
-        best = min(best, (time.perf_counter() - start) * 1000)
+        best = min(best, (time.process_time() - start) * 1000)
     assert best < SLOWEST_MS
 
 
