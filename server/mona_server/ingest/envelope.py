@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+import re2
 
 from mona_server.config.timestamps import parse_timestamp
 from mona_server.errors import BadRequest, TooLarge
@@ -43,7 +44,9 @@ ARRAY_TOO_LONG = "message has an array that is too long"
 NOT_FINITE = "message has a number that is not finite"
 
 _PRUNE_DEPTH = 200
-_SHAPES = bytes.maketrans(b"123456789E", b"000000000e")
+# Reserved keys; escapes (of lone surrogates, or of a reserved key); integers of 19 digits and exponents of three: they may
+# be beyond 2^63 or not finite. A text that looks like one of these matches too, which costs time and nothing else.
+_UNUSUAL = re2.compile(rb"MONA_|\\u|[:,\[\s]-?(?:[0-9]{19}|[0-9.]+[eE]\+?[0-9]{3})")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _LARGEST_INTEGER = 2**63
 
@@ -131,7 +134,7 @@ def read(body: bytes, arrival_ms: int, limits: Limits) -> Envelope:
     total = sum(len(batch.messages) for batch in batches)
     if total > limits.max_messages:
         raise TooLarge(f"{total} messages in one request", hint=f"at most {limits.max_messages} are taken")
-    reader = _Reader(arrival_ms, limits, plain, _unusual(body))
+    reader = _Reader(arrival_ms, limits, plain, _UNUSUAL.search(body) is not None)
     for batch in batches:
         reader.batch(batch)
     return Envelope(
@@ -213,8 +216,8 @@ class _Reader:
         if (
             self.plain
             and len(raw) <= self.small
-            and raw.count(b"{") + raw.count(b"[") <= limits.max_depth
-            and not (self.unusual and _unusual(raw))
+            and (_is_flat(raw) or raw.count(b"{") + raw.count(b"[") <= limits.max_depth)
+            and not (self.unusual and _UNUSUAL.search(raw))
         ):
             return Message(self.index, context_class, context_id, export_ms, action, raw)
         cleaned, raw, cut = self._clean(raw)
@@ -319,12 +322,9 @@ def _class_problem(name: str, limits: Limits) -> str | None:
     return None
 
 
-def _unusual(text: bytes) -> bool:
-    """Reserved keys, escapes (lone surrogates), integers beyond 2^63, numbers that are not finite; or a text like them."""
-    if b"MONA_" in text or b"\\u" in text:
-        return True
-    shapes = text.translate(_SHAPES)
-    return b"0" * 19 in shapes or b"0e000" in shapes or b"0e+000" in shapes
+def _is_flat(raw: bytes) -> bool:
+    """No object or array in the object: two searches for one byte, faster than counting."""
+    return raw.find(b"{", 1) < 0 and b"[" not in raw
 
 
 def _is_utf8(body: bytes) -> bool:

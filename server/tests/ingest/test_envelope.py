@@ -164,6 +164,24 @@ def test_numbers_that_are_not_finite_refuse_one_message(token: str) -> None:
     assert [m.values() for m in found.messages] == [{"b": 2}]
 
 
+@given(
+    st.from_regex(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,5})?([eE][+-]?[0-9]{1,4})?", fullmatch=True),
+    st.sampled_from(["%s", " %s", "\t%s", "\r\n%s", "[%s]", "[1, %s]", "[1,%s]", '{"b":%s}', '"%s"', '"a: %s"']),
+)
+def test_every_number_is_found_where_json_allows_one(token: str, place: str) -> None:
+    """Whatever stands before a number: it is kept as Python reads it, as a float beyond 64 bits, or refused; texts stay."""
+    value = place % token
+    found = read(b'{"messages":[{"arcClass":"A","message":{"a":%s}}]}' % value.encode(), NOW, LIMITS)
+    expected = json.loads(
+        value, parse_int=lambda digits: int(digits) if -(2**63) <= int(digits) < 2**63 else float(digits)
+    )
+    if "inf" in json.dumps(expected, allow_nan=True).lower():
+        assert found.refused == {0: "message has a number that is not finite"}
+    else:
+        (m,) = found.messages
+        assert repr(m.values()["a"]) == repr(expected)
+
+
 def test_integers_beyond_63_bits_become_floats() -> None:
     """No store takes them as integers; as numbers they are still right to 16 digits."""
     (m,) = envelope(message(message={"a": 2**64, "b": [2**63 - 1, -(2**63) - 1]})).messages
