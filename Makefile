@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow test-compat lint format bench docs clean browser
+.PHONY: help venv demo test test-slow test-compat lint format bench soak docs clean browser
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -36,7 +36,7 @@ test-slow: $(VENV)/.installed-dev ## kills, soaks and long property runs
 	$(BIN)/python -m pytest -m slow --timeout=3600 $(ARGS)
 
 test-compat: $(VENV)/.installed-dev ## the public clients against this server
-	$(BIN)/python -m pytest -m compat --timeout=1800 $(ARGS)
+	$(BIN)/python -m pytest server/tests/api/compat -m compat --timeout=1800 $(ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
@@ -53,6 +53,9 @@ docs: $(VENV)/.installed ## renew the generated parts of docs/
 
 bench: $(VENV)/.installed-dev ## all benchmarks, with their peers where installed
 	$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(VENV)/.installed-dev ## a whole server under mixed load for 30 minutes (ARGS="--minutes 5")
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -7,7 +7,6 @@ earlier time, once the lake has rewritten its files.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -113,14 +112,11 @@ def _remove_ids(
     found = documents.load(connection, {(class_id, context_id) for context_id in ids})
     kept = {document.context_id for document in found.values() if not wanted(document)}
     removed = [document for document in found.values() if document.context_id not in kept]
-    # A context that a message deleted has no document, but its past is still in the files.
+    # One that is not stored may have left rows: releases before 1.0 kept the past of what a message deleted.
     erased = [context_id for context_id in ids if context_id not in kept]
     with folder.store.state.writing() as connection:
         revision = _retract(connection, removed, now_ms)
-        connection.execute(
-            "INSERT INTO erasures (class_id, revision, ids) VALUES (?, ?, ?)",
-            (class_id, revision, json.dumps(erased)),
-        )
+        state.add_erasure(connection, class_id, revision, erased)
     return len(removed)
 
 
@@ -138,7 +134,7 @@ def _remove_class(folder: Folder, class_id: int, clock: Clock, removed: int, *, 
             removed += len(found)
         yield Step(min(1.0, after / (last + 1)), checkpoint={"contexts": removed})
     with store.state.writing() as connection:
-        connection.execute("INSERT INTO erasures (class_id, revision) VALUES (?, ?)", (class_id, revision))
+        state.add_erasure(connection, class_id, revision, None)
         connection.execute("UPDATE classes SET forgotten = ? WHERE class_id = ?", (int(forget), class_id))
     yield Step(1.0, result={"contexts": removed})
 

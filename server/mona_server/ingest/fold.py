@@ -70,7 +70,7 @@ class _Shape:
 class _Work:
     """One context while a batch is folded."""
 
-    __slots__ = ("before", "changed", "context", "context_class", "context_id", "document", "hour_ms")
+    __slots__ = ("before", "changed", "context", "context_class", "context_id", "deleted_at", "document", "hour_ms")
 
     def __init__(self, context_class: str, context_id: str, document: Document | None) -> None:
         self.context_class = context_class
@@ -79,6 +79,8 @@ class _Work:
         self.before = None if document is None else context_of(document)
         self.context = self.before
         self.changed = False
+        self.deleted_at: tuple[int, int] | None = None
+        """Number and index of the last DELETE of the batch."""
         self.hour_ms = 0
 
 
@@ -166,13 +168,15 @@ class Folder:
         shapes = self.shapes(tenant, {m.context_class for _, messages in batch for m in messages}, now_ms)
         work, history = self._merge(batch, shapes, counts)
         facts = Rows()
-        changed, removed = self._build(work, shapes, facts, counts)
+        gone = self._take_deleted(work)
+        changed = self._build(work, shapes, facts, counts)
         last = batch[-1][0].number
         with self.store.state.writing() as connection:
+            # A revision of their own: what is erased up to it spares what came after a DELETE in the same batch.
+            written = _remove(connection, gone, now_ms) if gone else 0
             revision = state.next_revision(connection, now_ms)
-            documents.remove(connection, removed)
             documents.put(connection, changed)
-            written = facts.write(connection, revision)
+            written += facts.write(connection, revision)
             for class_id, lines in history.items():
                 body = encode_message_chunk(lines)
                 state.add_pending(connection, "messages", class_id, revision, len(lines), body)
@@ -252,6 +256,8 @@ class Folder:
                 counts.late(m.context_class, hour_ms, row.arrival_ms - before.time_ms)
             if result != "unchanged":
                 item.changed = True
+            if after is None:
+                item.deleted_at = (row.number, m.index)
             counts.add(m.context_class, hour_ms, "messages", f"{m.action} {result}")
             if m.cut:
                 counts.add(m.context_class, hour_ms, "cut_texts", "", m.cut)
@@ -259,23 +265,33 @@ class Folder:
             if builder is not None and not values.keys() <= builder.known_variables:
                 counts.unknown_variables(m.context_class, hour_ms, values.keys() - builder.known_variables)
             history[key[0]].append((key[1], row.number, m.index, row.arrival_ms, m.export_ms, m.action, m.raw))
-        return work, history
+        deleted = {key: item.deleted_at for key, item in work.items() if item.deleted_at is not None}
+        for class_id in {class_id for class_id, _ in deleted}:
+            never = (-1, -1)
+            history[class_id] = [
+                line for line in history[class_id] if line[1:3] > deleted.get((class_id, line[0]), never)
+            ]
+        return work, {class_id: lines for class_id, lines in history.items() if lines}
+
+    def _take_deleted(self, work: dict[tuple[int, str], _Work]) -> list[Document]:
+        """Stored contexts that a DELETE removed. One that came back in the same batch starts as a new one."""
+        gone = []
+        for item in work.values():
+            if item.deleted_at is not None and item.document is not None:
+                gone.append(item.document)
+                item.document = None
+        return gone
 
     # --- building --------------------------------------------------------------------------------------
 
     def _build(
         self, work: dict[tuple[int, str], _Work], shapes: dict[str, _Shape], facts: Rows, counts: Counts
-    ) -> tuple[list[Document], list[int]]:
-        """Facts of the contexts that changed; documents to put and ids of documents to remove."""
+    ) -> list[Document]:
+        """Facts of the contexts that changed; documents to put."""
         changed: list[Document] = []
-        removed: list[int] = []
         for (class_id, context_id), item in work.items():
             document, context = item.document, item.context
             if context is None:
-                if document is not None and document.document_id is not None:
-                    removed.append(document.document_id)
-                    if document.fact is not None:
-                        facts.retract(class_id, document.fact, document.time_ms)
                 continue
             if document is None:
                 document = Document(
@@ -299,7 +315,7 @@ class Folder:
             document.explicit = context.explicit
             document.updated_ms = context.updated_ms
             changed.append(document)
-        return changed, removed
+        return changed
 
     def rebuild(
         self,
@@ -341,6 +357,21 @@ class Folder:
         facts.add(shape.class_id, fact, context.time_ms)
         document.fact = fact
         return True
+
+
+def _remove(connection: Any, gone: Sequence[Document], now_ms: int) -> int:
+    """Remove documents, cancel their facts, and ask the lake to erase their past; returns how many facts were written."""
+    facts = Rows()
+    ids: dict[int, list[str]] = defaultdict(list)
+    for document in gone:
+        ids[document.class_id].append(document.context_id)
+        if document.fact is not None:
+            facts.retract(document.class_id, document.fact, document.time_ms)
+    revision = state.next_revision(connection, now_ms)
+    documents.remove(connection, [d.document_id for d in gone if d.document_id is not None])
+    for class_id, erased in ids.items():
+        state.add_erasure(connection, class_id, revision, erased)
+    return facts.write(connection, revision)
 
 
 def _same(before: Context, after: Context) -> bool:

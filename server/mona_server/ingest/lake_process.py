@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 DAY_MS = 86_400_000
 _TICK_S = 1.0
 _RETRY_S = 5.0
+_ERASE_S, _ERASE_SHARE = 30.0, 0.05
+"""Erasures are looked for so often, and take at most this share of the time."""
 _ENGINE_IDLE_S = 90.0
 """After so long without work the engine is closed: it keeps some 40 MiB."""
 
@@ -85,9 +87,11 @@ class Keeper:
             done = flush(self.store, self.duck, now_ms, max_rows=ingest.flush_rows)
             more = done is not None and found.rows > done.rows
         if now >= self._due.erase:
-            self._due.erase = now + 30
             for class_id in erase.outstanding(self.store):
                 erase.erase(self.store, self.duck, class_id, now_ms)
+            # Files are rewritten for a single context too: a stream of deletes must not keep the lake at nothing else.
+            took_s = time.monotonic() - now
+            self._due.erase = now + max(_ERASE_S, took_s / _ERASE_SHARE)
         if now >= self._due.compact:
             plans = compact.plans(self.store, now_ms, round(ingest.asof_days * DAY_MS))
             for plan in plans:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from mona_server.errors import NotFound
-from mona_server.store import catalog, documents, lake
+from mona_server.store import catalog, documents, lake, state
 from mona_server.store.lake import quote
 from mona_server.store.rows import decode_fact, message_columns
 from mona_server.store.store import Store
@@ -81,7 +81,8 @@ def read_context(store: Store, tenant: str, context_class: str, context_id: str)
 def message_history(
     store: Store, duck: duckdb.DuckDBPyConnection, tenant: str, context_class: str, context_id: str
 ) -> list[StoredMessage]:
-    """Every message of a context in the order in which they counted, those before a NEW or DELETE included.
+    """Every message of a context in the order in which they counted, those before a NEW included; what was before a
+    DELETE is gone.
 
     Files are sorted by id, so of each only a few row groups are read. An unknown context has no messages.
     """
@@ -89,9 +90,11 @@ def message_history(
         class_id = catalog.find_class(connection, tenant, context_class)
         if class_id is None:
             return []
+        erased = state.erased_up_to(connection, class_id, context_id)
         files = lake.live(connection, store.lake, "messages", class_id)
         chunks = connection.execute(
-            "SELECT revision, body FROM pending WHERE kind = 'messages' AND class_id = ?", (class_id,)
+            "SELECT revision, body FROM pending WHERE kind = 'messages' AND class_id = ? AND revision > ?",
+            (class_id, erased),
         ).fetchall()
     found = []
     if files:
@@ -99,8 +102,8 @@ def message_history(
         paths = ", ".join(quote(str(file.path)) for file in files)
         found = duck.execute(
             "SELECT MONA_NUMBER, MONA_INDEX, MONA_ARRIVAL_TIMESTAMP, MONA_EXPORT_TIMESTAMP, MONA_ACTION, MESSAGE"
-            f" FROM read_parquet([{paths}], union_by_name = true) WHERE MONA_ID = ?",
-            (context_id,),
+            f" FROM read_parquet([{paths}], union_by_name = true) WHERE MONA_ID = ? AND MONA_REVISION > ?",
+            (context_id, erased),
         ).fetchall()
     pending = message_columns(chunks)
     for i in (pending["MONA_ID"] == context_id).nonzero()[0].tolist():

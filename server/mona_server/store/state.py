@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -153,6 +154,24 @@ def touch_days(connection: sqlite3.Connection, class_id: int, revision: int, con
         " SET revision = excluded.revision, contexts = contexts + excluded.contexts",
         [(class_id, day, revision, change) for day, change in contexts.items()],
     )
+
+
+def add_erasure(connection: sqlite3.Connection, class_id: int, revision: int, ids: Sequence[str] | None) -> None:
+    """All rows of these contexts (None = of the class) up to a revision must leave the lake, see ``erase``."""
+    connection.execute(
+        "INSERT INTO erasures (class_id, revision, ids) VALUES (?, ?, ?)",
+        (class_id, revision, None if ids is None else json.dumps(ids)),
+    )
+
+
+def erased_up_to(connection: sqlite3.Connection, class_id: int, context_id: str) -> int:
+    """The revision up to which rows of a context still wait to be erased; -1 where none do. Readers skip them."""
+    row = connection.execute(
+        "SELECT max(revision) FROM erasures WHERE class_id = ?"
+        " AND (ids IS NULL OR EXISTS (SELECT 1 FROM json_each(ids) WHERE value = ?))",
+        (class_id, context_id),
+    ).fetchone()
+    return -1 if row[0] is None else int(row[0])
 
 
 def get_mark(connection: sqlite3.Connection, name: str) -> str | None:

@@ -9,7 +9,7 @@ import pytest
 
 from mona_server.ingest import report
 from mona_server.ingest.fold import make_id
-from mona_server.store import contexts
+from mona_server.store import contexts, lake
 from mona_server.store.documents import hash_key
 from tests.ingest.lab import START_MS, Crash, Lab, crash_at, numbered
 
@@ -138,6 +138,40 @@ def test_delete_action_until_a_later_message(lab: Lab) -> None:
     lab.send([{"contextId": "1", "exportTimestamp": 1_600_086_400, "message": {"label": True}}])
     lab.fold()
     assert lab.facts() == {"1": {"MONA_TIMESTAMP": 1_600_086_400_000, "label": True}}
+
+
+def test_what_a_delete_action_leaves(lab: Lab) -> None:
+    """Nothing of the past, neither facts nor messages, whether or not the context came back in the same batch."""
+    lab.builders.configure(FIELDS)
+    lab.send([{"contextId": i, "message": {"a": 1}} for i in ("gone", "back", "kept")])
+    lab.fold()
+    lab.flush()
+    lab.send([{"contextId": "back", "message": {"a": 2}}])
+    lab.fold()
+    before = lab.later()
+    delete: dict[str, Any] = {"action": "DELETE", "message": {}}
+    lab.send([{"contextId": "gone", **delete}, {"contextId": "never there", **delete}])
+    lab.send([{"contextId": "back", "message": {"a": 3}}, {"contextId": "back", **delete}])
+    lab.send([{"contextId": "back", "message": {"a": 4}}, {"contextId": "brief", "message": {"a": 5}}])
+    lab.send([{"contextId": "brief", **delete}])
+    lab.fold()
+
+    def messages(context_id: str) -> list[Any]:
+        found = contexts.message_history(lab.store, lab.duck, "T", "LOAN", context_id)
+        return [message.values for message in found]
+
+    for _ in "at once", "after the lake has erased them":
+        assert {i: facts["a"] for i, facts in lab.facts().items()} == {"back": 4.0, "kept": 1.0}
+        assert lab.store.classes("T")[0].contexts == 2
+        assert {i: messages(i) for i in ("gone", "back", "brief", "never there", "kept")} == {
+            "gone": [], "back": [{"a": 4}], "brief": [], "never there": [], "kept": [{"a": 1}],
+        }  # fmt: skip
+        lab.erase()
+    assert {i: facts["a"] for i, facts in lab.facts(as_of=before).items()} == {"kept": 1.0}
+    with lab.store.state.reading() as connection:
+        files = [str(file.path) for file in lake.all_live(connection, lab.store.lake)]
+    left = lab.duck.execute("SELECT DISTINCT MONA_ID FROM read_parquet(?, union_by_name = true)", [files]).fetchall()
+    assert {row[0] for row in left} == {"back", "kept"}
 
 
 def test_an_earlier_time_moves_the_context_to_its_day(lab: Lab) -> None:

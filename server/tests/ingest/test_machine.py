@@ -82,6 +82,8 @@ class Model:
         self.configuration: dict[str, Any] = {}
         self.names: dict[tuple[str, str], str] = {}
         self.past: list[tuple[int, dict[str, Any]]] = []
+        self.deleted: set[str] = set()
+        """Contexts that a message deleted in the last fold: their past goes with them."""
 
     def fold(self) -> None:
         for message, arrival_ms in self.waiting:
@@ -98,6 +100,7 @@ class Model:
         known = self.contexts.get(id_)
         if action == "DELETE":
             self.contexts.pop(id_, None)
+            self.deleted.add(id_)
             return
         if known is None or action == "NEW":
             kept = {k: v for k, v in values.items() if v is not None}
@@ -151,6 +154,11 @@ class Model:
                     number += 1
                     column = f"{name}@{number}"
                 self.names[name, type_] = column
+
+    def forget_past(self, ids: set[str]) -> None:
+        for _, facts in self.past:
+            for id_ in ids:
+                facts.pop(id_, None)
 
     def facts(self) -> dict[str, Any]:
         return {id_: context["fields"] for id_, context in self.contexts.items()}
@@ -211,6 +219,10 @@ class Machine(RuleBasedStateMachine):
             self.seen = True
         self.model.fold()
         self.lab.fold()
+        if self.model.deleted:
+            self.model.forget_past(self.model.deleted)
+            self.model.deleted = set()
+            self.lab.erase()
         self._remember()
 
     @precondition(lambda self: self.model.waiting)
@@ -271,9 +283,7 @@ class Machine(RuleBasedStateMachine):
     def _forget(self, ids: set[str]) -> None:
         for id_ in ids:
             self.model.contexts.pop(id_, None)
-        for _, facts in self.model.past:
-            for id_ in ids:
-                facts.pop(id_, None)
+        self.model.forget_past(ids)
         self.lab.erase()
         self._remember()
 

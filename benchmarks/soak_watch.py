@@ -1,0 +1,112 @@
+"""What a running server holds: memory (PSS), open files, disk and lag, sampled from outside while it works."""
+
+from __future__ import annotations
+
+import csv
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from mona_server.store import disk
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One process, or one process group's child, at one moment."""
+
+    at_s: float
+    process: str
+    pss_mib: float
+    open_files: int
+
+
+@dataclass(frozen=True)
+class Trend:
+    """How a value moves: the Theil-Sen slope with its 95 % interval, and the median."""
+
+    median: float
+    slope: float
+    low: float
+    high: float
+    """Per minute."""
+    highest: float
+
+
+def pss_mib(pid: int) -> float:
+    """Proportional share of the memory of a process, MiB: what it shares with others is divided among them."""
+    with Path(f"/proc/{pid}/smaps_rollup").open(encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Pss:")) / 1024
+
+
+def children(pid: int) -> Iterator[int]:
+    """All descendants of a process."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text(encoding="ascii").split():
+            yield int(child)
+            yield from children(int(child))
+
+
+def trend(at_s: np.ndarray, values: np.ndarray) -> Trend:
+    """The trend of samples of one process. A worker that comes and goes is judged by its samples while it lives."""
+    if len(values) < 3:
+        return Trend(float(np.median(values)), 0.0, 0.0, 0.0, float(np.max(values)))
+    slope, _, low, high = stats.theilslopes(values, at_s / 60)
+    return Trend(float(np.median(values)), float(slope), float(low), float(high), float(np.max(values)))
+
+
+@dataclass
+class Watch:
+    """Takes a sample of everything every few seconds, until stopped."""
+
+    pids: Callable[[], dict[str, int]]
+    data: Path
+    lag_s: Callable[[], float]
+    contexts: Callable[[], int]
+    """How many contexts should be stored now."""
+    every_s: float
+    file: Path | None = None
+    samples: list[Sample] = field(default_factory=list)
+    whole: list[tuple[float, float, float, int]] = field(default_factory=list)
+    """(seconds, disk in MiB, lag in s, contexts)."""
+    restarts: set[tuple[str, int]] = field(default_factory=set)
+
+    def run(self, stop: threading.Event) -> None:
+        """The life of a thread."""
+        begun = time.monotonic()
+        while not stop.wait(self.every_s):
+            self._sample(time.monotonic() - begun)
+
+    def _sample(self, at_s: float) -> None:
+        rows = []
+        for name, pid in self.pids().items():
+            self.restarts.add((name, pid))
+            for label, one in [(name, pid), *((f"{name} worker", child) for child in children(pid))]:
+                try:
+                    rows.append(Sample(at_s, label, pss_mib(one), sum(1 for _ in Path(f"/proc/{one}/fd").iterdir())))
+                except (OSError, StopIteration):
+                    continue  # it has just ended
+        self.samples += rows
+        self.whole.append((at_s, disk.bytes_of(self.data) / MIB, self.lag_s(), self.contexts()))
+        if self.file is not None:
+            with self.file.open("a", encoding="utf-8", newline="") as out:
+                writer = csv.writer(out)
+                writer.writerows((f"{s.at_s:.0f}", s.process, f"{s.pss_mib:.1f}", s.open_files) for s in rows)
+                writer.writerow((f"{at_s:.0f}", "disk MiB, lag s, contexts", *(f"{v:.1f}" for v in self.whole[-1][1:])))
+
+    def trends(self, from_s: float, value: str) -> dict[str, Trend]:
+        """Process → trend of ``pss_mib`` or ``open_files`` from a moment on."""
+        found: dict[str, list[tuple[float, float]]] = {}
+        for sample in self.samples:
+            if sample.at_s >= from_s:
+                found.setdefault(sample.process, []).append((sample.at_s, getattr(sample, value)))
+        return {
+            name: trend(np.array([at for at, _ in rows]), np.array([v for _, v in rows]))
+            for name, rows in found.items()
+        }
