@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mona_server.api import classes
+import structlog
+
+from mona_server.api import classes, queries
 from mona_server.api.caller import Caller
 from mona_server.api.edge import Edge
 from mona_server.api.identity.roles import Permission
-from mona_server.errors import BadRequest, NotFound
+from mona_server.errors import BadRequest, MonaError, NotFound
 from mona_server.insights import listing
+from mona_server.insights.distribution import distribution as spread
 from mona_server.insights.listing import DEFAULT_LIMIT, InsightQuery
 from mona_server.query import requests
 from mona_server.query.requests import Reading
 from mona_server.segment import ALL
+
+log = structlog.get_logger("mona.http")
 
 _NAMES = {"segments": "segment", "exclude_segments": "exclude_segments"}
 
@@ -69,6 +74,16 @@ def check_insight(edge: Edge, caller: Caller, insight_id: str, permission: Permi
     if not caller.may(Permission.INSIGHTS_READ, row.context_class):
         raise NotFound(f"there is no insight {insight_id}")
     caller.require(permission, row.context_class)
+
+
+def distribution(edge: Edge, caller: Caller, insight: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How the metric of an insight is spread now; None without a metric, and where the data cannot be asked any more."""
+    try:
+        dataset = queries.dataset(edge, caller, insight["arc_class"])
+        return spread(dataset, insight["main_signal"], insight["stanza_name"])
+    except MonaError as error:  # a class, field or verse type that is gone, or a query that took too long
+        log.warning("distribution_failed", insight=insight["insight_id"], error=type(error).__name__)
+        return None
 
 
 def _read(reading: Reading, name: str | None, size: float, *, sort: str) -> InsightQuery:

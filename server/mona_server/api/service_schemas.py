@@ -303,7 +303,9 @@ HISTOGRAM: tuple[Schema, Any] = (
     {**_WINDOW_EXAMPLE, "field": "amount"},
 )
 COMPARE: tuple[Schema, Any] = (
-    obj({**_CLASS, "a": _SIDE, "b": _SIDE}, {"fields": {"type": "array", "items": TEXT}}),
+    obj(
+        {**_CLASS, "a": _SIDE, "b": _SIDE}, {"fields": {"type": "array", "items": TEXT}, "excluded_segments": SEGMENTS}
+    ),
     {
         "context_class": "LOAN",
         "a": {"from": 1700000000, "to": 1700086400, "segment": {}},

@@ -36,11 +36,12 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareRequest:
-    """``{"context_class", "a": {"from", "to", "segment"}, "b": {...}, "fields": [...]}``; fields: default all."""
+    """``{"context_class", "a": {"from", "to", "segment"}, "b": {...}, "fields"?, "excluded_segments"?}``; fields: default all."""
 
     a: Side
     b: Side
     fields: tuple[str, ...]
+    excluded: tuple[Segment, ...] = ()
     axis: str = "MONA_TIMESTAMP"
 
     @classmethod
@@ -52,9 +53,11 @@ class CompareRequest:
             a=reading.take("a", _side, nobody, required=True),
             b=reading.take("b", _side, nobody, required=True),
             fields=_fields(reading, dataset, ("numeric", "string", "boolean")),
+            excluded=reading.take("excluded_segments", requests.segments, ()),
             axis=read_axis(reading, dataset),
         )
-        check_segments(reading, dataset, a=(request.a.segment,), b=(request.b.segment,))
+        sides = {"a": (request.a.segment,), "b": (request.b.segment,)}
+        check_segments(reading, dataset, **sides, excluded_segments=request.excluded)
         reading.done()
         return request
 
@@ -99,14 +102,14 @@ def compare(dataset: Dataset, request: CompareRequest) -> dict[str, Any]:
     parts = []
     for i, side in enumerate(sides):
         relation = facts.relation(
-            [*request.fields, *sorted(fields_of(side.segment))],
+            [*request.fields, *sorted(fields_of(side.segment, *request.excluded))],
             axis=request.axis,
             from_ms=side.window.from_ms,
             to_ms=side.window.to_ms,
         )
         columns = [c for f in request.fields for c in _column_sql(dataset, f)]
         items = ", ".join(dict.fromkeys(["MONA_SIGN", *columns]))
-        where = row_filter(facts, (side.segment,), (), bind)
+        where = row_filter(facts, (side.segment,), request.excluded, bind)
         parts.append(f"SELECT CAST({i} AS INTEGER) AS MONA_G, {items} FROM {relation} WHERE {where}")
     scan = Scan("(" + " UNION ALL ".join(parts) + ")", ("MONA_G",), bind.values)
     metrics = [

@@ -174,6 +174,38 @@ def test_one_insight_is_changed_and_commented(found: Api) -> None:
         assert found.get(way, token=found.token(tenant="acme")).status_code == 404
 
 
+def test_distribution_of_the_metric(found: Api) -> None:
+    """Judged over compared contexts in the same bins, from today's data; the ETag is that of the insight alone."""
+    insight_id = found.get("/api/v1/insights").json()["items"][0]["insight_id"]
+    path = f"/api/v1/insights/{insight_id}"
+    full = found.get(path)
+    spread = full.json()["distribution"]
+    assert (spread["field"], spread["exact"]) == ("score", True)
+    assert [spread[side]["size"] for side in ("target", "benchmark")] == [20, 140]
+    assert spread["target"]["segment"] == spread["benchmark"]["segment"] == {"city": [{"value": "Haifa"}]}
+    assert (spread["benchmark"]["to"], spread["target"]["to"]) == (T - DAY, T)
+    assert spread["js_distance"] == pytest.approx(1)
+    assert spread["target"]["statistics"]["average"] > spread["benchmark"]["statistics"]["max"]
+    bins = [[item["segment"] for item in spread[side]["histogram"]] for side in ("target", "benchmark")]
+    assert bins[0] == bins[1]
+    found.send("LOAN", [{"id": "late", "at": T - 1, "score": 11.0, "city": "Haifa"}])
+    assert found.get(path).json()["distribution"]["target"]["size"] == 21
+    assert found.get(path, If_None_Match=full.headers["etag"]).status_code == 304
+    changed = {"archived": False}
+    headers = found.token() | {"If-Match": full.headers["etag"]}
+    assert found.client.request("PATCH", path, json=changed, headers=headers).status_code == 200
+
+
+def test_distribution_of_what_is_gone(found: Api) -> None:
+    """Without its field an insight can still be read; its distribution cannot."""
+    insight_id = found.get("/api/v1/insights").json()["items"][0]["insight_id"]
+    config = {"LOAN": {"fields": {"city": {"type": "string"}}, "stanzas": {}}}
+    assert "error_message" not in found.post("/upload_config", {"config": config, "commit_message": "m"}).json()
+    full = found.get(f"/api/v1/insights/{insight_id}")
+    assert full.status_code == 200
+    assert full.json()["distribution"] is None
+
+
 def test_runs(found: Api) -> None:
     """The run tells what it did; another tenant and a role of another class do not see it."""
     (run,) = found.get("/api/v1/runs").json()["items"]

@@ -97,12 +97,13 @@ def list_insights(request: Request, caller: InsightReader, filters: Annotated[Fi
     return JSON(body)
 
 
-@router.get("/insights/{insight_id}", response_model=m.Insight)
+@router.get("/insights/{insight_id}", response_model=m.InsightInFull)
 def get_insight(request: Request, caller: InsightReader, insight_id: str) -> Response:
-    """One insight with its series, the runs that found it, and its comments."""
+    """One insight with its series, the distribution of its metric, the runs that found it, and its comments."""
     edge = edge_of(request)
     insight_asks.check_insight(edge, caller, insight_id, Permission.INSIGHTS_READ)
-    return single(request, _get(edge, caller, insight_id))
+    insight = _get(edge, caller, insight_id)
+    return single(request, insight, lambda: {"distribution": insight_asks.distribution(edge, caller, insight)})
 
 
 @router.patch("/insights/{insight_id}", response_model=m.Insight)

@@ -309,6 +309,32 @@ class Insight(Model):
     title: str
 
 
+class Side(Model):
+    from_: float = Field(alias="from")
+    to: float
+    segment: Json
+    size: int = Field(description="Contexts.")
+    statistics: Json
+    histogram: list[Json] = Field(description="Bins, the same on both sides: segment (null = other values) and size.")
+
+
+class Distribution(Model):
+    field: str = Field(examples=["amount"])
+    target: Side = Field(description="What was judged.")
+    benchmark: Side | None = Field(description="With what it was compared.")
+    js_distance: float | None = Field(description="Jensen-Shannon distance of both, 0 to 1.")
+    exact: bool
+
+
+class InsightInFull(Insight):
+    series: Json | None = Field(description="The chart of the main signal, as the run saw it.")
+    runs: list[Json] = Field(description="In which it was found, newest first.")
+    comments: list[Json]
+    distribution: Distribution | None = Field(
+        description="Of the metric, from the data as it is now (the ETag leaves it out); null without a metric or its data."
+    )
+
+
 class Comment(Model):
     id: str
     author: str
