@@ -7,6 +7,9 @@ what changes is that the rows are gone, from reads as of an earlier time too.
 from __future__ import annotations
 
 import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import duckdb
 import numpy as np
@@ -19,10 +22,55 @@ from mona_server.store.store import Store
 _FLUSH_ROWS = 250_000
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Rows of some contexts up to a revision must leave the lake."""
+
+    erasure_id: int
+    revision: int
+    ids: tuple[str, ...] | None
+    """None = all of the class."""
+
+
 def outstanding(store: Store) -> list[int]:
     """Classes with contexts that are still to be erased."""
     rows = store.state.connection.execute("SELECT DISTINCT class_id FROM erasures ORDER BY class_id")
     return [row[0] for row in rows]
+
+
+def waiting(connection: sqlite3.Connection, class_id: int) -> list[Request]:
+    """What is still to be erased of a class, oldest first."""
+    rows = connection.execute(
+        "SELECT erasure_id, revision, ids FROM erasures WHERE class_id = ? ORDER BY erasure_id", (class_id,)
+    )
+    return [Request(id_, revision, None if ids is None else tuple(json.loads(ids))) for id_, revision, ids in rows]
+
+
+def load(duck: duckdb.DuckDBPyConnection, requests: Sequence[Request]) -> None:
+    """The requests as table ``erased`` of DuckDB, for :func:`kept`; a row without an id is for the whole class."""
+    ids: list[str | None] = []
+    revisions: list[int] = []
+    for request in requests:
+        given: Sequence[str | None] = (None,) if request.ids is None else request.ids
+        ids += given
+        revisions += [request.revision] * len(given)
+    names = np.empty(len(ids), object)
+    names[:] = ids
+    duck.register("erased_ids", {"MONA_ID": names, "up_to": np.array(revisions, np.int64)})
+    duck.execute(
+        "CREATE OR REPLACE TEMP TABLE erased AS"
+        " SELECT CAST(MONA_ID AS VARCHAR) AS MONA_ID, max(up_to) AS up_to FROM erased_ids GROUP BY 1"
+    )
+    duck.unregister("erased_ids")
+
+
+def kept(query: str) -> str:
+    """SQL for the rows of a query (with ``MONA_ID`` and ``MONA_REVISION``) that table ``erased`` does not name."""
+    everything = "(SELECT coalesce(max(up_to), -1) FROM erased WHERE MONA_ID IS NULL)"
+    return (
+        f"SELECT source.* FROM ({query}) AS source LEFT JOIN erased USING (MONA_ID)"
+        f" WHERE MONA_REVISION > greatest(coalesce(up_to, -1), {everything})"
+    )
 
 
 def erase(store: Store, duck: duckdb.DuckDBPyConnection, class_id: int, now_ms: int) -> int:
@@ -32,30 +80,13 @@ def erase(store: Store, duck: duckdb.DuckDBPyConnection, class_id: int, now_ms: 
     requests are forgotten when all are done, and doing it twice is harmless.
     """
     with store.state.reading() as connection:
-        requests = connection.execute(
-            "SELECT erasure_id, revision, ids FROM erasures WHERE class_id = ? ORDER BY erasure_id", (class_id,)
-        ).fetchall()
+        requests = waiting(connection, class_id)
     if not requests:
         return 0
-    last_revision = max(revision for _, revision, _ in requests)
+    last_revision = max(request.revision for request in requests)
     while _oldest_pending(store) <= last_revision and flush(store, duck, now_ms, max_rows=_FLUSH_ROWS):
         pass
-    everything = max((revision for _, revision, ids in requests if ids is None), default=-1)
-    ids: list[str] = []
-    revisions: list[int] = []
-    for _, revision, text in requests:
-        if text is not None:
-            given = json.loads(text)
-            ids += given
-            revisions += [revision] * len(given)
-    names = np.empty(len(ids), object)
-    names[:] = ids
-    duck.register("erased_ids", {"MONA_ID": names, "up_to": np.array(revisions, np.int64)})
-    duck.execute(
-        "CREATE OR REPLACE TEMP TABLE erased AS"
-        " SELECT CAST(MONA_ID AS VARCHAR) AS MONA_ID, max(up_to) AS up_to FROM erased_ids GROUP BY MONA_ID"
-    )
-    duck.unregister("erased_ids")
+    load(duck, requests)
     removed = 0
     for kind in ("facts", "messages"):
         with store.state.reading() as connection:
@@ -64,16 +95,12 @@ def erase(store: Store, duck: duckdb.DuckDBPyConnection, class_id: int, now_ms: 
             if file.min_revision > last_revision:
                 continue
             lake.check_presence([file])
-            source = compact.rows_of(duck, [file])
-            kept = (
-                f"SELECT source.* FROM ({source}) AS source LEFT JOIN erased USING (MONA_ID)"
-                f" WHERE MONA_REVISION > greatest(coalesce(up_to, -1), {everything})"
-            )
-            left = duck.execute(f"SELECT count(*) FROM ({kept})").fetchall()[0][0]
+            query = kept(compact.rows_of(duck, [file]))
+            left = duck.execute(f"SELECT count(*) FROM ({query})").fetchall()[0][0]
             if left == file.rows:
                 continue
             new = (
-                compact.write_by_day(store, duck, kind, class_id, kept, level=file.level, settled=file.settled)
+                compact.write_by_day(store, duck, kind, class_id, query, level=file.level, settled=file.settled)
                 if left
                 else []
             )
@@ -82,7 +109,7 @@ def erase(store: Store, duck: duckdb.DuckDBPyConnection, class_id: int, now_ms: 
     duck.execute("DROP TABLE erased")
     point("erase: files replaced")
     with store.state.writing() as connection:
-        connection.executemany("DELETE FROM erasures WHERE erasure_id = ?", [(r[0],) for r in requests])
+        connection.executemany("DELETE FROM erasures WHERE erasure_id = ?", [(r.erasure_id,) for r in requests])
     return removed
 
 

@@ -4,6 +4,7 @@
     manifest = files              all listed rows are there, and all listed files, as they were written
     facts = documents             the net facts of each class are exactly the last facts of its documents
     days = facts                  the number of contexts by day
+    deleted = gone                no context without a document has messages or facts, but for what waits to be erased
 
 The documents are the truth: with ``repair`` a damaged file is taken out of the manifest, and then whatever is
 missing in the facts, or too much, is written as new rows that make up for it. What was lost of the past (reads
@@ -19,12 +20,19 @@ from pathlib import Path
 
 import duckdb
 
-from mona_server.store import catalog, documents, lake, state
+from mona_server.store import catalog, documents, erase, lake, state
 from mona_server.store.catalog import ClassRow
-from mona_server.store.lake import name
+from mona_server.store.lake import LakeFile, name, quote
 from mona_server.store.relation import facts_query
-from mona_server.store.rows import DAY_MS, column_types, encode_fact, encode_fact_chunk, fact_columns
-from mona_server.store.snapshot import FactSnapshot
+from mona_server.store.rows import (
+    DAY_MS,
+    column_types,
+    encode_fact,
+    encode_fact_chunk,
+    fact_columns,
+    message_columns,
+)
+from mona_server.store.snapshot import FactSnapshot, newest_revision
 from mona_server.store.store import Store
 
 _DOCUMENTS = 100_000
@@ -36,7 +44,7 @@ class Finding:
 
     id: str
     """Stable name of the kind: database_damaged, file_damaged, file_unlisted, rows_lost, facts_differ,
-    days_differ."""
+    days_differ, deleted_left."""
     message: str
     hint: str
     repaired: bool = False
@@ -134,7 +142,9 @@ def _class(
             return  # the files were named already; a difference would only say it again
         types = column_types(snapshot.columns)
         _load_documents(connection, duck, row.class_id, snapshot, types)
+        messages = _load_messages(connection, duck, store, row.class_id)
     differences = _differences(duck, snapshot, types)
+    left = _left(duck, snapshot, messages)
     if differences:
         if repair:
             _repair(store, row.class_id, snapshot, types, differences, now_ms)
@@ -142,6 +152,17 @@ def _class(
             "facts_differ",
             f"class {row.name} of tenant {row.tenant}: {len(differences)} fact rows differ from the documents",
             "a repair writes rows that make up for it",
+            repair,
+        )
+    if left:
+        if repair:
+            with store.state.writing() as connection:
+                # After the repair above: what it wrote for these contexts goes with the rest.
+                state.add_erasure(connection, row.class_id, newest_revision(connection), left)
+        yield Finding(
+            "deleted_left",
+            f"class {row.name} of tenant {row.tenant}: {len(left)} contexts that were deleted left messages or facts",
+            "a repair has the lake erase them; a release before 1.0 kept the past of what a message deleted",
             repair,
         )
     days = dict(duck.execute("SELECT MONA_DAY, count(*) FROM documents GROUP BY MONA_DAY ORDER BY MONA_DAY").fetchall())
@@ -182,6 +203,39 @@ def _load_documents(
             duck.register("some_documents", columns)
             duck.execute(f"INSERT INTO documents SELECT {casts} FROM some_documents")
             duck.unregister("some_documents")
+
+
+def _load_messages(
+    connection: sqlite3.Connection, duck: duckdb.DuckDBPyConnection, store: Store, class_id: int
+) -> list[LakeFile]:
+    """The readable files of messages; the ids of messages that are not in one yet as table ``some_messages``, and what
+    waits to be erased as table ``erased``."""
+    duck.execute("CREATE OR REPLACE TEMP TABLE some_messages (MONA_ID VARCHAR, MONA_REVISION BIGINT)")
+    for revision, body in connection.execute(
+        "SELECT revision, body FROM pending WHERE kind = 'messages' AND class_id = ?", (class_id,)
+    ):
+        duck.register("chunk", {"MONA_ID": message_columns([(revision, body)])["MONA_ID"]})
+        duck.execute(f"INSERT INTO some_messages SELECT CAST(MONA_ID AS VARCHAR), {revision} FROM chunk")
+        duck.unregister("chunk")
+    waiting = erase.waiting(connection, class_id)
+    erase.load(duck, waiting)
+    return [f for f in lake.live(connection, store.lake, "messages", class_id) if lake.damage(f) is None]
+
+
+def _left(duck: duckdb.DuckDBPyConnection, snapshot: FactSnapshot, messages: list[LakeFile]) -> list[str]:
+    """Ids that have rows in the lake, no document, and nothing under way that erases them."""
+    parts = [
+        facts_query(duck, snapshot, ["MONA_ID", "MONA_REVISION"]),
+        "SELECT MONA_ID, MONA_REVISION FROM some_messages",
+    ]
+    if messages:
+        paths = ", ".join(quote(str(file.path)) for file in messages)
+        parts.append(f"SELECT MONA_ID, MONA_REVISION FROM read_parquet([{paths}])")
+    rows = duck.execute(
+        f"SELECT DISTINCT MONA_ID FROM ({erase.kept(' UNION ALL '.join(parts))})"
+        " WHERE MONA_ID NOT IN (SELECT MONA_ID FROM documents) ORDER BY MONA_ID"
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
 def _differences(

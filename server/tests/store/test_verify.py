@@ -12,6 +12,7 @@ import pytest
 
 from mona_server import settings
 from mona_server.errors import BadRequest, Conflict, DataDamaged, MonaError
+from mona_server.ingest import deletes
 from mona_server.store import Store, backup, doctor, lake, verify
 from tests.ingest.lab import Lab, numbered
 
@@ -87,6 +88,51 @@ def test_harm_is_named_and_repaired_from_the_documents(lab: Lab, harm: str, foun
     assert lab.facts() == before
 
 
+def test_what_deleted_contexts_left_is_named_and_erased(lab: Lab) -> None:
+    """Releases before 1.0 kept messages and past facts of a context that a message had deleted."""
+    fill(lab)
+    lab.send([{"contextId": "c1", "action": "DELETE", "message": {}}])
+    lab.fold()
+    before = lab.facts()
+    assert verify.verify(lab.store, now_ms=lab.later()) == []  # the lake is asked to erase it
+    lab.store.state.connection.execute("DELETE FROM erasures")
+    (finding,) = verify.verify(lab.store, now_ms=lab.later())
+    assert (finding.id, "1 contexts" in finding.message) == ("deleted_left", True)
+    verify.verify(lab.store, now_ms=lab.later(), repair=True)
+    assert verify.verify(lab.store, now_ms=lab.later()) == []
+    lab.erase()
+    assert verify.verify(lab.store, now_ms=lab.later()) == []
+    assert lab.facts() == before
+    assert "c1" not in stored_ids(lab)
+
+
+def test_surplus_of_a_deleted_context_is_repaired_once(lab: Lab) -> None:
+    """A lost cancellation of a context without document: the rows that make up for it are erased with the rest."""
+    fill(lab)
+    lab.flush()
+    lab.send([{"contextId": "c1", "action": "DELETE", "message": {}}])
+    lab.fold()
+    before = lab.facts()
+    connection = lab.store.state.connection
+    connection.execute("DELETE FROM pending WHERE kind = 'facts'")
+    connection.execute("DELETE FROM erasures")
+    for _ in range(2):
+        verify.verify(lab.store, now_ms=lab.later(), repair=True)
+        assert lab.facts() == before
+    lab.erase()
+    assert verify.verify(lab.store, now_ms=lab.later()) == []
+    assert lab.facts() == before
+    assert "c1" not in stored_ids(lab)
+
+
+def stored_ids(lab: Lab) -> set[str]:
+    """Ids that any live file of the lake holds."""
+    with lab.store.state.reading() as connection:
+        files = [str(file.path) for file in lake.all_live(connection, lab.store.lake)]
+    rows = lab.duck.execute("SELECT DISTINCT MONA_ID FROM read_parquet(?, union_by_name = true)", [files]).fetchall()
+    return {row[0] for row in rows}
+
+
 @pytest.mark.parametrize("file", ["inbox.db", "state.db", "meta.db"])
 def test_damaged_database_is_named(tmp_path: Path, file: str) -> None:
     """SQLite's own check; the hint is to restore a backup."""
@@ -154,6 +200,35 @@ def test_backup_of_a_working_server(lab: Lab, tmp_path: Path) -> None:
     other.fold()
     assert other.facts() == {k: v for k, v in lab.facts().items() if k != "later"}
     other.close()
+
+
+@pytest.mark.parametrize("way", ["by a message", "by a job"])
+def test_next_backup_holds_nothing_of_a_deleted_context(lab: Lab, tmp_path: Path, way: str) -> None:
+    """Not a byte of its values, in no file; a backup from before the lake came to erase it does so when restored."""
+    lab.builders.configure(FIELDS)
+    lab.send([{"contextId": "secret id", "message": {"s": "a text to forget"}}, *numbered(20)])
+    lab.fold()
+    lab.flush()
+    if way == "by a message":
+        lab.send([{"contextId": "secret id", "action": "DELETE", "message": {}}])
+        lab.fold()
+    else:
+        lab.job(deletes.delete_context, {"context_class": "LOAN", "context_id": "secret id"})
+    backup.backup(lab.store, tmp_path / "early", now_ms=lab.now_ms)
+    backup.restore(tmp_path / "early", tmp_path / "restored")
+    other = Lab(tmp_path / "restored")
+    other.builders.configure(FIELDS)
+    other.erase()
+    assert "secret id" not in stored_ids(other)
+    assert other.facts() == lab.facts()
+    other.close()
+    lab.erase()
+    backup.backup(lab.store, tmp_path / "next", now_ms=lab.now_ms)
+    for file in (tmp_path / "next").rglob("*"):
+        content = file.read_bytes() if file.is_file() else b""
+        assert b"a text to forget" not in content, file
+        # The job that deleted it, in meta.db, says what it was asked for.
+        assert b"secret id" not in content or file.name == "meta.db", file
 
 
 def test_restored_numbers_are_above_what_was_folded(lab: Lab, tmp_path: Path) -> None:
