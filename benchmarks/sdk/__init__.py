@@ -26,7 +26,7 @@ SUBJECT = Path(__file__).with_name("subject.py")
 class Case(NamedTuple):
     """One line of the table: what is run, what is shown, and what the ratio must be (public : ours, or ours : public).
 
-    `who` are the environments beside `public`; `public` may have fewer messages, where it is too slow for as many.
+    `figure` may name several figures, which are shown side by side and without a ratio. `who` are the environments beside `public`; `public` may have fewer messages, where it is too slow for as many.
     """
 
     title: str
@@ -43,6 +43,27 @@ class Case(NamedTuple):
 
 
 BACKGROUND = {"background": True}
+STALLS: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
+    ("alone", {"load": "nothing", "messages": 1, "fields": 10}, "", {}),
+    (
+        "beside 100 coroutines, 10 ms away",
+        {"load": "exports", "messages": 8000, "fields": 10},
+        "2 ms",
+        {"delay_ms": 10},
+    ),
+    (
+        "beside export_batch_async, 5,000 x 40 fields",
+        {"load": "batch", "messages": 5000, "fields": 40, "repeat": 10},
+        "2 ms",
+        {"announce": "yes"},
+    ),
+    (
+        "beside a message of 50,000 numbers",
+        {"load": "message", "messages": 1, "fields": 10, "values": 50_000, "repeat": 40},
+        "2 ms",
+        {"announce": "yes"},
+    ),
+]
 CASES = [
     Case(
         "export_batch, 1000 x 10 fields",
@@ -153,6 +174,39 @@ CASES = [
         public_messages=500,
         higher_is_better=True,
     ),
+    *(
+        Case(
+            f"stalls of an event loop {load} (p50, p99, max)",
+            {"case": "stalls", **job},
+            "stall_p50_ms stall_p99_ms stall_max_ms",
+            "ms",
+            wanted,
+            server,
+            public=False,
+        )
+        for load, job, wanted, server in STALLS
+    ),
+    *(
+        Case(
+            f"CPU time of a callback, event loop {load} (p50, p99, max)",
+            {"case": "stalls", **job},
+            "callback_p50_ms callback_p99_ms callback_max_ms",
+            "ms",
+            wanted,
+            server,
+            public=False,
+        )
+        for load, job, wanted, server in STALLS[1:]
+    ),
+    Case(
+        "late after the limit, silent server (export, flush, close)",
+        {"case": "limits", "messages": 1, "fields": 10},
+        "export_late_ms flush_late_ms close_late_ms",
+        "ms",
+        "1,000, 200, 200 ms",
+        {},
+        public=False,
+    ),
     Case(
         "bytes, batches of 10 fields",
         {"case": "batch", "messages": 1000, "fields": 10, "repeat": 5},
@@ -231,32 +285,33 @@ def main(argv: list[str]) -> None:
         if words and not any(word in case.title for word in words):
             continue
         names = ["public", *case.who] if case.public else list(case.who)
-        figures: dict[str, list[float]] = {name: [] for name in names}
+        figures: dict[str, list[list[float]]] = {name: [] for name in names}
         with _server(**case.server) as (url, certificate):
             for _ in range(rounds):
                 for name in names:
                     figures[name].append(_run(pythons[name], name, case, url, certificate))
-        _print(case, {name: statistics.median(values) for name, values in figures.items()})
+        _print(case, {name: [*map(statistics.median, zip(*runs, strict=True))] for name, runs in figures.items()})
 
 
-def _print(case: Case, medians: dict[str, float]) -> None:
+def _print(case: Case, medians: dict[str, list[float]]) -> None:
     public = medians.get("public")
     for name in case.who:
         ours = medians[name]
         title = f"{case.title} (without orjson)" if name == "ours plain" else case.title
         shown, ratio = "", ""
         if public is not None:
-            better = ours / public if case.higher_is_better else public / max(ours, 1e-9)
-            shown, ratio = f"{_short(public)} {case.unit}", f"{_short(better)}x better"
-        print(f"| {title} | {shown} | {_short(ours)} {case.unit} | {ratio} | {case.wanted} |", flush=True)
+            better = ours[0] / public[0] if case.higher_is_better else public[0] / max(ours[0], 1e-9)
+            shown, ratio = f"{_short(public[0])} {case.unit}", f"{_short(better)}x better"
+        values = ", ".join(map(_short, ours))
+        print(f"| {title} | {shown} | {values} {case.unit} | {ratio} | {case.wanted} |", flush=True)
 
 
 def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
-def _run(python: Path, name: str, case: Case, url: str, certificate: str) -> float:
-    """One run of one client; the figure of the case."""
+def _run(python: Path, name: str, case: Case, url: str, certificate: str) -> list[float]:
+    """One run of one client; the figures of the case."""
     job = {**case.job, "url": url, "kind": "public" if name == "public" else "ours"}
     if name == "public":
         job.pop("options", None)
@@ -276,14 +331,14 @@ def _run(python: Path, name: str, case: Case, url: str, certificate: str) -> flo
         sys.exit(f"{name}: {run.stderr[-2000:]}")
     result = json.loads(run.stdout)
     if name == "public" and case.public_case == "single" and case.figure.startswith("enqueue"):
-        return float(result["wall_us"])
+        return [float(result["wall_us"])]
     after = _figures(url, certificate)
     result["connections"] = after["connections"] - before["connections"] - 1
     if "messages" in job:
         # The warm-up of a batch sends its messages once more, and ten before.
         sent = job["messages"] * (job.get("repeat", 0) + 1) + 10
         result["wire_bytes"] = (after["bytes"] - before["bytes"]) / sent
-    return float(result[case.figure])
+    return [float(result[figure]) for figure in case.figure.split()]
 
 
 def _figures(url: str, certificate: str) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import ssl
 import sys
+import threading
 import time
 
-from mona_sdk.tests.servers import Answer, RecordingServer, Request
+from mona_sdk.tests.servers import Answer, RecordingServer, Request, hang
 
 
 def main(arguments: list[str]) -> None:
@@ -30,6 +31,7 @@ def main(arguments: list[str]) -> None:
     for path in ("/export", "/monaExport"):
         server.routes[path] = accept
     server.routes["/figures"] = figures
+    server.routes["/silent/export"] = hang(threading.Event())
     print(server.url, flush=True)
     while True:
         time.sleep(3600)

@@ -24,21 +24,25 @@ def message(fields: int, number: int) -> dict[str, Any]:
     return values
 
 
+def client_arguments(job: dict[str, Any]) -> dict[str, Any]:
+    """What a client of the job's server is made with; the public one needs each address."""
+    url, credentials = job["url"], {"api_key": "key", "secret": "secret"}
+    if job["kind"] == "public":
+        return {
+            **credentials,
+            "override_rest_api_full_url": f"{url}/export",
+            "override_app_server_full_url": url,
+            "auth_api_token_url": f"{url}/identity/resources/auth/v1/api-token",
+            "refresh_token_url": f"{url}/identity/resources/auth/v1/api-token/token/refresh",
+        }
+    return {**credentials, "server_url": url, **job.get("options", {})}
+
+
 def make_client(job: dict[str, Any]) -> Any:
-    """A client for the server of the job; the public one needs each address."""
+    """A client for the server of the job."""
     from mona_sdk.client import Client
 
-    url = job["url"]
-    if job["kind"] == "public":
-        return Client(
-            "key",
-            "secret",
-            override_rest_api_full_url=f"{url}/export",
-            override_app_server_full_url=url,
-            auth_api_token_url=f"{url}/identity/resources/auth/v1/api-token",
-            refresh_token_url=f"{url}/identity/resources/auth/v1/api-token/token/refresh",
-        )
-    return Client("key", "secret", server_url=url, **job.get("options", {}))
+    return Client(**client_arguments(job))
 
 
 def single(job: dict[str, Any], messages: list[Any]) -> dict[str, Any]:
@@ -118,29 +122,105 @@ def concurrent(job: dict[str, Any], messages: list[Any]) -> dict[str, Any]:
     from mona_sdk.async_client import AsyncClient
 
     async def run() -> dict[str, Any]:
-        url = job["url"]
-        if job["kind"] == "public":
-            client = AsyncClient(
-                "key",
-                "secret",
-                override_rest_api_full_url=f"{url}/export",
-                override_app_server_full_url=url,
-                auth_api_token_url=f"{url}/identity/resources/auth/v1/api-token",
-                refresh_token_url=f"{url}/identity/resources/auth/v1/api-token/token/refresh",
-            )
-        else:
-            client = AsyncClient("key", "secret", server_url=url)
+        client = AsyncClient(**client_arguments(job))
         await client.export_async(messages[0])
-
-        async def one(part: list[Any]) -> None:
-            for each in part:
-                assert await client.export_async(each)
-
         clock = Clock()
-        await asyncio.gather(*[one(messages[start::100]) for start in range(100)])
+        await _100_coroutines(client, messages)
         return clock.per(len(messages))
 
     return asyncio.run(run())
+
+
+async def _100_coroutines(client: Any, messages: list[Any]) -> None:
+    import asyncio
+
+    async def one(part: list[Any]) -> None:
+        for each in part:
+            assert await client.export_async(each)
+
+    await asyncio.gather(*[one(messages[start::100]) for start in range(100)])
+
+
+def stalls(job: dict[str, Any], messages: list[Any]) -> dict[str, Any]:
+    """How an event loop fares beside the work: how late a coroutine is woken that sleeps for a millisecond at a time,
+    and the CPU time of the loop's thread in each single callback. `load` says what the work is.
+
+    A late waking is the loop's own work, another thread that holds the interpreter, or another process on the machine:
+    `nothing` shows the last.
+    """
+    import asyncio
+
+    from mona_sdk.async_client import AsyncClient
+
+    large = type(messages[0])({"values": [n * 1.5 for n in range(job.get("values", 0))]}, "LOAN", "large")
+    late: list[float] = []
+    work: list[float] = []
+    run_callback = asyncio.Handle._run
+
+    def timed(handle: asyncio.Handle) -> None:
+        started = time.thread_time()
+        run_callback(handle)
+        work.append(time.thread_time() - started)
+
+    async def heartbeat() -> None:
+        while True:
+            started = time.perf_counter()
+            await asyncio.sleep(0.001)
+            late.append(time.perf_counter() - started - 0.001)
+
+    async def run() -> None:
+        client = AsyncClient(**client_arguments(job))
+        assert await client.export_async(messages[0])
+        beating = asyncio.create_task(heartbeat())
+        await asyncio.sleep(0.05)
+        late.clear()
+        work.clear()
+        if job["load"] == "nothing":
+            await asyncio.sleep(1)
+        elif job["load"] == "exports":
+            await _100_coroutines(client, messages)
+        elif job["load"] == "batch":
+            for _ in range(job["repeat"]):
+                assert (await client.export_batch_async(messages))["failed"] == 0
+        else:
+            for _ in range(job["repeat"]):
+                assert await client.export_async(large)
+        beating.cancel()
+
+    asyncio.Handle._run = timed  # type: ignore[assignment,method-assign]
+    asyncio.run(run())
+    figures = {}
+    for name, seconds in (("stall", late), ("callback", work)):
+        seconds.sort()
+        for share in (50, 99):
+            figures[f"{name}_p{share}_ms"] = seconds[len(seconds) * share // 100] * 1e3
+        figures[f"{name}_max_ms"] = seconds[-1] * 1e3
+    return figures
+
+
+def limits(job: dict[str, Any], messages: list[Any]) -> dict[str, Any]:
+    """Against a server that accepts and is silent: how long after its limit a call returns (ours only)."""
+    from mona_sdk.client import Client
+
+    def late_ms(limit: float, call: Callable[[], Any]) -> float:
+        started = time.perf_counter()
+        assert not call()
+        return (time.perf_counter() - started - limit) * 1e3
+
+    to: dict[str, Any] = {
+        "server_url": f"{job['url']}/silent",
+        "access_token": "token",
+        "user_id": "user",
+        "export_deadline": 1,
+    }
+    waiting = Client(**to)
+    queued = Client(background=True, **to)
+    assert queued.export(messages[0])
+    return {
+        "export_late_ms": late_ms(1, lambda: waiting.export(messages[0])),
+        "flush_late_ms": late_ms(0.3, lambda: queued.flush(0.3)),
+        "close_late_ms": late_ms(0.3, lambda: queued.close(0.3)),
+    }
 
 
 def table(job: dict[str, Any], _: list[Any]) -> dict[str, Any]:
@@ -188,6 +268,8 @@ CASES: dict[str, Callable[[dict[str, Any], list[Any]], dict[str, Any]]] = {
     "large": large,
     "background": background,
     "concurrent": concurrent,
+    "stalls": stalls,
+    "limits": limits,
     "table": table,
 }
 

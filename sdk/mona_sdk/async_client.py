@@ -11,7 +11,7 @@ import functools
 import threading
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from datetime import time as time_of_day
@@ -19,7 +19,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 from uuid import UUID
 
-from mona_sdk import texts
+from mona_sdk import pace, texts
 from mona_sdk.client import Client
 from mona_sdk.delivery.registry import registry
 from mona_sdk.delivery.work import Item
@@ -37,6 +37,8 @@ R = TypeVar("R")
 THREADS = 8
 # How often a full queue is tried again.
 FULL_QUEUE_PAUSE_S = 0.005
+# Coroutines that continue in one turn of the loop; in between it does other work.
+WOKEN_TOGETHER = 16
 # What is serialised on the loop: a fraction of a millisecond. Larger messages are worth a thread.
 SMALL_VALUES = 256
 SMALL_TEXT = 16_384
@@ -78,6 +80,11 @@ def _in_thread(
     return twin
 
 
+def _considerately(call: Callable[[], R]) -> R:
+    with pace.considerate():
+        return call()
+
+
 class _Replies:
     """Verdicts on their way from the lanes into an event loop, which is woken once for all that have come."""
 
@@ -89,19 +96,24 @@ class _Replies:
     def put(self, future: asyncio.Future[Any], reason: Optional[str]) -> None:
         """Called by a lane."""
         self._arrived.append((future, reason))
+        self._wake(self.loop.call_soon_threadsafe)
+
+    def _wake(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         if not self._woken:
             self._woken = True
             try:
-                self.loop.call_soon_threadsafe(self._hand_out)
+                call_soon(self._hand_out)
             except RuntimeError:  # the loop is closed; nobody waits any more
                 self._arrived.clear()
 
     def _hand_out(self) -> None:
-        self._woken = False
-        while self._arrived:
+        for _ in range(min(len(self._arrived), WOKEN_TOGETHER)):
             future, reason = self._arrived.popleft()
             if not future.done():
                 future.set_result(reason)
+        self._woken = False
+        if self._arrived:
+            self._wake(self.loop.call_soon)
 
 
 class AsyncClient(Client):
@@ -142,6 +154,11 @@ class AsyncClient(Client):
                     super()._start()
                 finally:
                     self._asked = True
+
+    def _prepared(
+        self, events: Iterable[Any], filter_none: Optional[bool], report: ExportReport
+    ) -> Iterator[tuple[int, bytes, MonaSingleMessage]]:
+        return super()._prepared(pace.in_steps(events), filter_none, report)
 
     async def export_async(self, message: MonaSingleMessage, filter_none_fields: Optional[bool] = None) -> bool:
         """Send one message; True when the server has it (in background mode: when the queue has it)."""
@@ -239,7 +256,7 @@ class AsyncClient(Client):
         try:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="mona-async")
-            return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, _considerately, call)
         finally:
             self._pending -= 1
 

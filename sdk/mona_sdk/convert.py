@@ -28,7 +28,11 @@ from datetime import date, datetime, time, timedelta, timezone
 from enum import Enum
 from typing import Any, Callable
 
+from mona_sdk.pace import in_steps, step
+
 MAX_DEPTH = 32
+# Containers with more values are converted in steps.
+LONG = 128
 _PLAIN = frozenset({str, int, bool, type(None)})
 
 
@@ -71,11 +75,12 @@ class Converter:
         if id(value) in self._inside:
             raise NotSerializable(f"{_short(path)}: {type(value).__name__} contains itself")
         self._inside.add(id(value))
+        step()
 
     def _mapping(self, value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
         self._enter(value, path, depth)
         result = {}
-        for key, item in value.items():
+        for key, item in in_steps(value.items()) if len(value) > LONG else value.items():
             name = key if type(key) is str else self._key(key, path)
             result[name] = self.convert(item, f"{path}.{name}", depth + 1)
         self._inside.discard(id(value))
@@ -83,7 +88,8 @@ class Converter:
 
     def _sequence(self, value: Any, path: str, depth: int) -> list[Any]:
         self._enter(value, path, depth)
-        result = [self.convert(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
+        items = in_steps(value) if len(value) > LONG else value
+        result = [self.convert(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(items)]
         self._inside.discard(id(value))
         return result
 

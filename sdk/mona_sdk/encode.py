@@ -10,6 +10,7 @@ import json
 from typing import Any, Callable, Optional
 
 from mona_sdk.convert import MAX_DEPTH, Converter, NotSerializable
+from mona_sdk.pace import step
 
 RESERVED = "MONA_"
 CUT_MARK = "…[cut]"
@@ -99,6 +100,7 @@ def to_plain(value: Any, path: str) -> tuple[Any, int]:
 
 
 def _has_nonfinite(value: Any) -> bool:
+    step()
     if isinstance(value, dict):
         return any(_has_nonfinite(item) for item in value.values() if item is not None and type(item) is not str)
     if isinstance(value, (list, tuple)):
@@ -108,6 +110,7 @@ def _has_nonfinite(value: Any) -> bool:
 
 
 def _depth(value: Any) -> int:
+    step()
     if isinstance(value, dict):
         return 1 + max(map(_depth, value.values()), default=0)
     if isinstance(value, (list, tuple)):
@@ -192,8 +195,14 @@ def byte_count(raws: list[bytes]) -> int:
 
 
 def body(raws: list[bytes], tail: bytes) -> bytes:
-    """The body of one request; `tail` closes the list and holds what belongs to the whole batch."""
-    return b'{"messages":[' + b",".join(raws) + tail
+    """The body of one request; `tail` closes the list and holds what belongs to the whole batch.
+
+    There is at least one message. Put together by one copy: the bodies of large batches are megabytes.
+    """
+    parts = raws.copy()
+    parts[0] = b'{"messages":[' + parts[0]
+    parts[-1] += tail
+    return b",".join(parts)
 
 
 def tail(user_id: Optional[str], default_action: Optional[str], sample_config_name: Optional[str]) -> bytes:

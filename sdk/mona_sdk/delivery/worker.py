@@ -2,7 +2,8 @@
 
 queue → batch → attempt (attempt.py) → outcome. One lane (a thread) runs as long as there is work; more are added, up to
 MAX_LANES, while full batches wait and the server answers, because far servers are reached faster by several
-requests at once; and where calls wait for verdicts, so that none waits for the answer to another. Two batches under way never hold messages of the same context, so each context gets its messages
+requests at once. Where calls wait for verdicts one lane is always free, so that none waits for the answer to another.
+Two batches under way never hold messages of the same context, so each context gets its messages
 in the order of the calls. A lane with nothing to do ends.
 """
 
@@ -88,8 +89,6 @@ class Worker:
             accepted = self._queue.put(items)
             if accepted and (was_empty or self._queue.is_full_batch):
                 self._ensure_lane()
-                if self._is_awaited and not self._retrying and None not in self._lanes.values():
-                    self._add_lane()
                 self._changed.notify()
         return accepted
 
@@ -202,7 +201,8 @@ class Worker:
                 work = self._next_work(now)
                 if work is not None:
                     self._lanes[lane] = work
-                    if not self._waiting and not self._retrying and self._is_ready(now):
+                    all_busy = None not in self._lanes.values()
+                    if all_busy and not self._retrying and (self._is_awaited or self._is_ready(now)):
                         self._add_lane()
                     return work
                 idle = EXTRA_IDLE_S if len(self._lanes) > 1 else IDLE_S

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+import time
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from mona_sdk import AsyncClient, Client, MonaSingleMessage
+from mona_sdk import AsyncClient, Client, MonaSingleMessage, pace
 from mona_sdk.client_exceptions import MonaAuthenticationException, MonaExportException
 from mona_sdk.delivery.worker import MAX_LANES
 from mona_sdk.tests.conftest import a_message, ends_within, wait_until
@@ -200,3 +202,26 @@ async def test_large_work_leaves_the_loop_alone(server: RecordingServer, backgro
     assert set(threads) == {"values", "nested", "text", "batch"}
     assert loop_thread not in threads.values()
     assert len(server.messages) == 504
+
+
+async def test_work_in_threads_pauses_for_the_loop(server: RecordingServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between messages and inside large ones; a synchronous client never pauses."""
+    pauses: list[int] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(threading.get_ident())
+        time.sleep(seconds)
+
+    monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
+    monkeypatch.setattr(pace, "STEP_S", 0)
+    async with AsyncClient("key", "secret", server_url=server.url) as client:
+        assert (await client.export_batch_async([a_message(n) for n in range(100)]))["failed"] == 0
+        assert len(pauses) >= 100
+        pauses.clear()
+        assert await client.export_async(a_message(values=[{"odd": {1, number}} for number in range(300)]))
+        assert len(pauses) >= 600
+    assert threading.get_ident() not in pauses
+    pauses.clear()
+    with Client("key", "secret", server_url=server.url) as synchronous:
+        assert synchronous.export_batch([a_message(n) for n in range(100)])["failed"] == 0
+    assert pauses == []
