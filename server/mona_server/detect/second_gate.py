@@ -13,9 +13,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mona_server.detect import folding, novelty
+from mona_server.detect import chance_search, folding, novelty
 from mona_server.detect.candidates import Block
-from mona_server.detect.chance_search import Evidence, Judged, Setting
+from mona_server.detect.chance_evidence import Evidence, Setting
+from mona_server.detect.chance_explaining import Judged
 from mona_server.detect.chance_series import Windows
 from mona_server.detect.expected import fit_effects
 from mona_server.detect.gate import Inside
@@ -109,23 +110,24 @@ class NewGate:
 
     inside: Inside
     rate: float
-    _tests: int = 0
-    _bursts: list[NDArray[np.float64]] = field(default_factory=list)
+    _usual: novelty.Usual = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._usual = novelty.Usual(self.inside)
 
     def add(self, block: Block) -> None:
-        self._tests += len(block)
-        self._bursts.append(novelty.bursts(block.groups.size, self.inside.base.size[0]))
+        self._usual.add(block)
 
     def settle(self, signals: Passers) -> Settled:
-        bursts = np.concatenate(self._bursts) if self._bursts else np.zeros(0)
-        judged = novelty.judge(list(signals), self.inside, self.rate, self._tests, bursts)
+        judged = novelty.judge(list(signals), self._usual, self.rate)
         good = [signal for signal in judged if signal.chance.passed]
         bad = [signal for signal in judged if not signal.chance.passed]
         if self.inside.verse["fold_redundant"]:
             findings, bad = folding.adopt(list(novelty.fold(good, self.inside)), bad)
         else:
             findings = [Finding(signal) for signal in good]
-        return Settled(tuple(findings), tuple(bad), len(bad), self._tests, self.rate if self._tests else 0.0)
+        tests = sum(self._usual.tests.values())
+        return Settled(tuple(findings), tuple(bad), len(bad), tests, self.rate if tests else 0.0)
 
 
 @dataclass(slots=True)
@@ -193,7 +195,8 @@ class FrameGate:
     def settle(self, signals: Passers) -> Settled:
         inside, setting = self.inside, self.setting
         names: list[str | None] = [inside.source.metrics[m] for m in setting.metrics] or [None]
-        verdict = self._evidence.judge(
+        verdict = chance_search.judge(
+            self._evidence,
             inside.source,
             lambda test, segment: signals.find((names[test], segment)) is not None,
             base_allowed=setting.comparison == "reference" and inside.verse.type.with_baseline,

@@ -212,19 +212,25 @@ def points_plan(verse: Verse, at_ms: int, data_start_ms: int, look: Look) -> Pla
 
 
 def new_plan(verse: Verse, at_ms: int, data_start_ms: int, look: Look) -> Plan | None:
-    """The last ``backfill_points`` periods, and everything before them as benchmark."""
+    """The last ``backfill_points`` periods, and everything before them as benchmark.
+
+    The judged periods are cut into days (or less, where they are short): days, not contexts, are the unit of evidence.
+    """
     del look
     width = period_ms(verse["time_period"])
     target_from = at_ms - width * int(verse["backfill_points"])
     periods = max(1, -((data_start_ms - at_ms) // width))
     if data_start_ms >= target_from:
         return None
-    edges = at_ms - width * np.arange(periods, -1, -1, dtype=np.int64)
-    whole = tuple(k for k in range(periods) if edges[k] >= _start(data_start_ms, width))
-    target = Span(periods - int(verse["backfill_points"]), periods)
-    benchmark_ms = (int(edges[0]), target_from)
+    fine = min(evidence_resolution_ms(at_ms - target_from), width)
+    by_period = at_ms - width * np.arange(periods, -1, -1, dtype=np.int64)
+    recent = at_ms - fine * np.arange((at_ms - target_from) // fine, -1, -1, dtype=np.int64)
+    edges = np.union1d(by_period, recent)
+    whole = tuple(k for k in range(len(edges) - 1) if edges[k] >= _start(data_start_ms, width))
+    first = int(np.searchsorted(edges, target_from))
+    target, benchmark = Span(first, len(edges) - 1), Span(0, first)
     ask = question(verse, edges)
-    benchmark = Span(0, target.first)
+    benchmark_ms = (int(edges[0]), target_from)
     return Plan((ask,), at_ms, target, benchmark, whole, (target_from, at_ms), benchmark_ms, data_start_ms)
 
 

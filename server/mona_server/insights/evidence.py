@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mona_server.detect.levels import Levels, Scene
+from mona_server.detect.parameters import period_ms
 from mona_server.detect.signal import Signal
 from mona_server.detect.source import AtomSums, GroupSums, SourceQuestion, SumsSource
 from mona_server.detect.verses import VERSES, Statistic, Verse, resolve
@@ -84,8 +86,17 @@ def recompute(verse: Verse, evidence: Mapping[str, Any]) -> Levels:
 
 
 def series(verse: Verse, evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The chart of an insight: per frame the statistic in the segment and in the baseline, and both sizes."""
+    """The chart of an insight: per frame the statistic in the segment and in the baseline, and both sizes.
+
+    New segments are judged by days and shown by their verse's periods.
+    """
     groups, base = (_sums_of(evidence[name]) for name in ("segment", "baseline"))
+    bounds = np.array(evidence["bounds_ms"], dtype=np.int64)
+    if verse.type.family == "New":
+        period = (bounds[:, 0] - evidence["at_ms"]) // period_ms(verse["time_period"])
+        starts = np.flatnonzero(np.diff(period, prepend=period[0] - 1))
+        groups, base = (replace(part, size=np.add.reduceat(part.size, starts, axis=1)) for part in (groups, base))
+        bounds = np.stack([bounds[starts, 0], bounds[np.append(starts[1:], len(bounds)) - 1, 1]], axis=1)
     inside, whole = (per_frame(verse, part, evidence["offset"]) for part in (groups, base))
     return [
         {
@@ -96,7 +107,7 @@ def series(verse: Verse, evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
             "baseline_value": _plain(whole[k]),
             "baseline_size": float(base.size[0, k]),
         }
-        for k, (begin, end) in enumerate(evidence["bounds_ms"])
+        for k, (begin, end) in enumerate(bounds.tolist())
     ]
 
 

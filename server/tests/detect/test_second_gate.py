@@ -151,6 +151,33 @@ def test_rare_combinations_are_not_new() -> None:
     assert names(result) == []
 
 
+def baskets(days: int) -> Table:
+    """Shopping: the pair (A, w) was never seen before; 60 contexts of it on so many of the last 28 days."""
+    data = table(per_day=400)
+    pair = (codes(data, "a") == 0) & (codes(data, "b") == 0)
+    data.columns["b"] = Coded(np.where(pair, 1, codes(data, "b")).astype(np.int32), tuple("wxyz"))
+    day = (AT_MS - data.time_ms - 1) // DAY_MS
+    b = codes(data, "b").copy()
+    for back in np.linspace(0, 27, days).astype(int):
+        b[np.flatnonzero((day == back) & pair)[: 60 // days]] = 0
+    data.columns["b"] = Coded(b, tuple("wxyz"))
+    return data
+
+
+@pytest.mark.parametrize(("days", "found"), [(1, []), (3, []), (15, ["a = A and b = w"])])
+def test_what_one_customer_does_on_one_day_is_one_event(days: int, found: list[str]) -> None:
+    """A combination of known values in many contexts of a few days is a coincidence, on many days it is new."""
+    assert names(run(baskets(days), "NewSegments", min_anomaly_level=0)) == found
+
+
+def test_a_value_of_its_own_is_new_on_its_first_day() -> None:
+    """A version that was deployed yesterday: its days count from the first one."""
+    data = table()
+    last = recent(data, 1) & (np.arange(len(data.time_ms)) % 3 == 0)
+    data.columns["a"] = Coded(np.where(last, 5, codes(data, "a")).astype(np.int32), tuple("ABCDEF"))
+    assert names(run(data, "NewSegments")) == ["a = F"]
+
+
 def test_a_hard_limit_needs_no_evidence() -> None:
     """The baseline's violation is reported whatever chance says; segments inside of it are tested."""
     data = table()

@@ -145,9 +145,12 @@ def test_points_may_be_a_period() -> None:
 
 
 def test_new_segments_see_the_whole_history() -> None:
-    """Periods go back to the start of data, the first may be cut; no history → nothing to do."""
+    """Periods go back to the start of data, the first may be cut; the judged ones are cut into days."""
     found = plan("NewSegments", time_period="1w", backfill_points=2, start_ms=T_MS - 30 * DAY_MS)
-    assert (found.target, found.benchmark) == (Span(3, 5), Span(0, 3))
+    assert (found.target, found.benchmark) == (Span(3, 17), Span(0, 3))
+    assert (found.bounds_ms[:, 1] - found.bounds_ms[:, 0]).tolist() == [7 * DAY_MS] * 3 + [DAY_MS] * 14
+    short = plan("NewSegments", time_period="7m", backfill_points=3, start_ms=T_MS - DAY_MS)
+    assert (len(short.target), short.frames) == (21, 203 + 21)
     asked = verse("NewSegments", time_period="1w")
     assert asked.type.plan(asked, T_MS, T_MS - 20 * DAY_MS, unused) is None
 

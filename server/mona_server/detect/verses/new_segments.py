@@ -6,16 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mona_server.detect.levels import Levels, Scene, Sizes, shares, within_limits
-from mona_server.detect.parameters import COUNT, PERIOD, Group, Parameter
+from mona_server.detect.parameters import COUNT, PERIOD, Group, Parameter, period_ms
 from mona_server.detect.source import Floats, GroupSums
 from mona_server.detect.verses.base import Statistic, Verse, VerseType, common
 from mona_server.detect.windows import Plan, new_plan
 
 
-def _first(plan: Plan, groups: GroupSums) -> NDArray[np.intp]:
-    """(S,): the judged period of the first appearance; the last one where there is none."""
-    seen = groups.size[:, plan.target.frames] > 0
-    return np.where(seen.any(axis=1), plan.target.first + seen.argmax(axis=1), plan.target.last - 1)
+def _first(verse: Verse, plan: Plan, groups: GroupSums) -> NDArray[np.intp]:
+    """(S,): the first frame of the judged period of the first appearance; of the last one where there is none."""
+    frames = plan.target.frames
+    seen = groups.size[:, frames] > 0
+    begins = plan.bounds_ms[frames, 0]
+    period = (begins - plan.target_ms[0]) // period_ms(verse["time_period"])
+    starts = np.searchsorted(period, period)
+    return np.asarray(plan.target.first + starts[np.where(seen.any(axis=1), seen.argmax(axis=1), -1)], np.intp)
 
 
 def _since(size: Floats) -> Floats:
@@ -25,7 +29,7 @@ def _since(size: Floats) -> Floats:
 
 def new_sizes(verse: Verse, plan: Plan, groups: GroupSums, base: GroupSums) -> Sizes:
     """Contexts since the first appearance, floored to the start of that period."""
-    first = _first(plan, groups)
+    first = _first(verse, plan, groups)
     size, whole = _since(groups.size)[np.arange(len(first)), first], _since(base.size)[0][first]
     ratio = shares(size, whole)
     passed = within_limits(verse, "", size, ratio) & (whole >= verse["baseline_min_segment_size"])
