@@ -29,6 +29,14 @@ class Server(_Section):
     tls_cert: Path | None = None
     tls_key: Path | None = None
 
+    @property
+    def address(self) -> str:
+        """Where people reach this server, without a slash at the end."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls_cert else 'http'}://{host}:{self.port}"
+
 
 class Auth(_Section):
     allow_no_auth: bool = False

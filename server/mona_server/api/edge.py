@@ -67,11 +67,7 @@ class Edge:
     @property
     def address(self) -> str:
         """Where people reach this server, without a slash at the end."""
-        server = self.settings.server
-        if server.public_url:
-            return server.public_url.rstrip("/")
-        host = f"[{server.host}]" if ":" in server.host else server.host
-        return f"{'https' if server.tls_cert else 'http'}://{host}:{server.port}"
+        return self.settings.server.address
 
     @property
     def public_url(self) -> str:

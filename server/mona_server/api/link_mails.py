@@ -11,10 +11,10 @@ from email.message import EmailMessage
 
 import structlog
 
-from mona_server.api.edge import Edge
 from mona_server.api.identity.users import LINK_MS, User
 from mona_server.notify.delivery import DeliveryFailed, Sender
 from mona_server.notify.notice import Mail
+from mona_server.settings import Settings
 
 log = structlog.get_logger("mona.http")
 
@@ -39,17 +39,19 @@ class Handed:
         return self.link is None
 
 
-def hand_over(edge: Edge, user: User, purpose: str, secret: str, *, now_ms: int) -> Handed:
-    """Mail the link of ``purpose`` (``activate`` or ``reset``) to the user.
+def hand_over(
+    settings: Settings, user: User, purpose: str, secret: str, *, now_ms: int, address: str | None = None
+) -> Handed:
+    """Mail the link of ``purpose`` (``activate`` or ``reset``) to the user; ``address`` of the server, if not the usual one.
 
     Without a mail server, or when it fails, the link is given back to be shown: a broken mail server locks nobody out.
     """
-    link = edge.link("activate", secret)
-    if not edge.settings.notifications.smtp_url:
+    link = address_of(settings, secret, address)
+    if not settings.notifications.smtp_url:
         return Handed(link)
     try:
         message = _message(user, purpose, link, expires_ms=now_ms + LINK_MS[purpose])
-        Sender(edge.settings).send(Mail(message))
+        Sender(settings).send(Mail(message))
     except (DeliveryFailed, ValueError) as error:  # ValueError: an address or a smtp_url that cannot be read
         # Without the reason: a mail server may repeat what it refused, and that holds the link.
         log.warning("link_mail_failed", user=user.id, purpose=purpose, error=type(error).__name__)
@@ -57,6 +59,11 @@ def hand_over(edge: Edge, user: User, purpose: str, secret: str, *, now_ms: int)
         return Handed(link, mail_error=reason)
     log.info("link_mailed", user=user.id, purpose=purpose)
     return Handed(None)
+
+
+def address_of(settings: Settings, secret: str, address: str | None = None) -> str:
+    """The page on which the holder of a link chooses a password."""
+    return f"{(address or settings.server.address).rstrip('/')}/activate?link={secret}"
 
 
 def _message(user: User, purpose: str, link: str, *, expires_ms: int) -> EmailMessage:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mona_server.cli.common import DEFAULT_DATA, DataDir, Json, Tenant, now_ms, open_store
 
+if TYPE_CHECKING:
+    from mona_server.api.identity.users import User
+
 token_app = typer.Typer(no_args_is_help=True, help="API tokens: what programs sign in with.")
 user_app = typer.Typer(no_args_is_help=True, help="People: invite them, help them back in.")
 
+Url = Annotated[str | None, typer.Option(help="Address of the server, for the link; else as it is set.")]
+Print = Annotated[bool, typer.Option("--print", help="Print the link, also where a mail server is set; mail nothing.")]
 Role = Annotated[
     list[str], typer.Option("--role", help="Admin, Viewer, Participant, Exporter, ...; may be given several times.")
 ]
@@ -74,14 +81,16 @@ def user_invite(
     data: DataDir = DEFAULT_DATA,
     tenant: Tenant = "default",
     name: Annotated[str, typer.Option(help="The name to show.")] = "",
-    url: Annotated[str, typer.Option(help="Address of the server, for the link.")] = "http://127.0.0.1:8420",
+    url: Url = None,
+    printed: Print = False,
 ) -> None:
-    """Make a user and print the link that sets the password (good for 72 hours)."""
+    """Make a user. The link that sets the password (good for 72 hours) is mailed; without a mail server it is printed."""
     from mona_server.api.identity import users
 
     with open_store(data) as store:
         user, secret = users.invite(store.meta, email, role, now_ms=now_ms(), tenant=tenant, name=name)
-    print(f"{user.id}  {email}\n{url.rstrip('/')}/activate?link={secret}")
+    print(f"{user.id}  {email}")
+    _hand_over(data, user, "activate", secret, url, printed=printed)
 
 
 @user_app.command("reset")
@@ -89,10 +98,11 @@ def user_reset(
     email: str,
     data: DataDir = DEFAULT_DATA,
     tenant: Tenant = "default",
-    url: Annotated[str, typer.Option(help="Address of the server, for the link.")] = "http://127.0.0.1:8420",
+    url: Url = None,
+    printed: Print = False,
 ) -> None:
-    """Print a one-time link that sets a new password."""
-    from mona_server.api.identity import users
+    """A one-time link that sets a new password: mailed, or printed without a mail server."""
+    from mona_server.api.identity import audit, users
     from mona_server.errors import NotFound
 
     with open_store(data, must_exist=True) as store:
@@ -100,4 +110,20 @@ def user_reset(
         if found is None or found.tenant != tenant:
             raise NotFound(f"no user with the address {email}")
         secret = users.new_link(store.meta, tenant, found.id, "reset", now_ms=now_ms())
-    print(f"{url.rstrip('/')}/activate?link={secret}")
+        audit.record(store.meta, audit.Actor(tenant=tenant), "user.link", found.id, now_ms=now_ms())
+    _hand_over(data, found, "reset", secret, url, printed=printed)
+
+
+def _hand_over(data: Path, user: User, purpose: str, secret: str, url: str | None, *, printed: bool) -> None:
+    """Mail a link and say so, or print it."""
+    from mona_server import settings as settings_module
+    from mona_server.api import link_mails
+
+    settings = settings_module.load(data)
+    if printed:
+        print(link_mails.address_of(settings, secret, url))
+        return
+    handed = link_mails.hand_over(settings, user, purpose, secret, now_ms=now_ms(), address=url)
+    if handed.mail_error:
+        print(f"the mail did not go: {handed.mail_error}", file=sys.stderr)
+    print(handed.link or f"mailed to {user.email}; --print shows the link instead")

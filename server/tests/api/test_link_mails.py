@@ -90,7 +90,7 @@ def test_a_link_is_in_no_log(
     """Neither when the mail goes nor when a server refuses it with a text that repeats the link."""
     mail_server.refuse = refuse.format(secret="s3cr3t")
     ann = users.User("user_1", "default", "ann@example.com", "Ann", "invited", (Grant("Viewer"),), False, False, None)
-    handed = hand_over(mailing.edge, ann, "activate", "s3cr3t", now_ms=mailing.now_ms)
+    handed = hand_over(mailing.edge.settings, ann, "activate", "s3cr3t", now_ms=mailing.now_ms)
     assert handed.mailed is not bool(refuse)
     logged = "".join(capsys.readouterr())
     assert "user_1" in logged

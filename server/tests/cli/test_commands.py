@@ -14,7 +14,12 @@ import typer
 
 from mona_server.cli.commands import app
 from mona_server.store import Store
+from tests.notify import conftest as receivers
+from tests.notify.conftest import MailServer
 from tests.support import PATIENCE_S
+
+mail_server = receivers.mail_server
+"""The receiver that notifications are tested with."""
 
 
 def mona(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -64,10 +69,33 @@ def test_a_role_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_person_is_invited_by_a_link(tmp_path: Path) -> None:
-    """The link is printed, because there may be no mail server; so is one for a forgotten password."""
-    assert "/activate?link=" in mona("user", "invite", "a@example.com", "--role", "Viewer", "--data", tmp_path).stdout
-    assert "/activate?link=" in mona("user", "reset", "a@example.com", "--data", tmp_path).stdout
+    """Without a mail server the link is printed, with the address as it is set; so is one for a forgotten password."""
+    (tmp_path / "mona.toml").write_text('[server]\npublic_url = "https://mona.example.org/"\n')
+    told = mona("user", "invite", "a@example.com", "--role", "Viewer", "--data", tmp_path).stdout
+    assert "https://mona.example.org/activate?link=" in told
+    told = mona("user", "reset", "a@example.com", "--url", "http://elsewhere:1", "--data", tmp_path).stdout
+    assert told.startswith("http://elsewhere:1/activate?link=")
     assert "no user" in mona("user", "reset", "b@example.com", "--data", tmp_path, code=1).stderr
+
+
+def test_with_a_mail_server_a_link_is_mailed_and_printed_on_request_only(
+    tmp_path: Path, mail_server: MailServer
+) -> None:
+    """The mail goes to the person; ``--print`` shows the link and mails nothing; a mail that fails is no dead end."""
+    smtp = f"smtp://127.0.0.1:{mail_server.port}?from=mona@example.org"
+    (tmp_path / "mona.toml").write_text(f'[notifications]\nsmtp_url = "{smtp}"\n')
+    told = mona("user", "invite", "a@example.com", "--role", "Viewer", "--data", tmp_path).stdout
+    assert "mailed to a@example.com" in told
+    assert "link=" not in told
+    ((_, recipients, mail),) = mail_server.got
+    assert recipients == ["a@example.com"]
+    assert "http://127.0.0.1:8420/activate?link=" in mail.get_content()
+    assert "/activate?link=" in mona("user", "reset", "a@example.com", "--print", "--data", tmp_path).stdout
+    assert len(mail_server.got) == 1
+    mail_server.refuse = "550 no such user here"
+    failed = mona("user", "reset", "a@example.com", "--data", tmp_path)
+    assert "/activate?link=" in failed.stdout
+    assert "no such user here" in failed.stderr
 
 
 def test_files_are_imported_from_the_command_line(tmp_path: Path) -> None:

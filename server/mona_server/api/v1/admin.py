@@ -76,7 +76,7 @@ def invite_user(request: Request, caller: UserManager, new: NewUser) -> Response
     user, secret = users.invite(
         edge.meta, new.email, new.roles, now_ms=now_ms, tenant=caller.tenant, name=new.name, actor=caller.actor
     )
-    handed = link_mails.hand_over(edge, user, "activate", secret, now_ms=now_ms)
+    handed = link_mails.hand_over(edge.settings, user, "activate", secret, now_ms=now_ms)
     told = {"activation_link": handed.link, "mailed": handed.mailed, "mail_error": handed.mail_error}
     return JSON(user.to_json() | told, 201, _NO_STORE)
 
@@ -114,7 +114,7 @@ def new_user_link(request: Request, caller: UserManager, user_id: str) -> Respon
     purpose = "activate" if user.state == "invited" else "reset"
     secret = users.new_link(edge.meta, caller.tenant, user_id, purpose, now_ms=now_ms)
     audit.record(edge.meta, caller.actor, "user.link", user_id, now_ms=now_ms)
-    handed = link_mails.hand_over(edge, user, purpose, secret, now_ms=now_ms)
+    handed = link_mails.hand_over(edge.settings, user, purpose, secret, now_ms=now_ms)
     told = {"link": handed.link, "mailed": handed.mailed, "mail_error": handed.mail_error}
     return JSON(told | {"expires": (now_ms + users.LINK_MS[purpose]) / 1000}, headers=_NO_STORE)
 
