@@ -106,7 +106,7 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
     exposure = np.maximum(weight.sum(axis=1), 1e-9)
     if not len(windows.reference):
         here = here - (change / exposure)[:, None] * weight
-    centred, lost = _without_season(here, len(learn), cycle)
+    centred, lost = without_season(here, len(learn), cycle)
     lost += factors
     squares = centred**2 * (len(learn) / max(len(learn) - lost, 1))
     between = squares.sum(axis=1) / exposure
@@ -196,7 +196,7 @@ def placebo_windows(windows: Windows) -> Floats:
     return out
 
 
-def _without_season(values: Floats, frames: int, cycle: int) -> tuple[Floats, int]:
+def without_season(values: Floats, frames: int, cycle: int) -> tuple[Floats, int]:
     """Values minus their mean at the same place of the cycle, and how many degrees of freedom that costs."""
     if cycle <= 1 or frames < 3 * cycle:
         return values, 1

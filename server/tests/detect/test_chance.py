@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mona_server.detect import chance, chance_search
+from mona_server.detect import chance, deviates
 from mona_server.detect.chance_series import Part, Windows, mean_part, placebo_windows, size_part
 from mona_server.detect.chance_series import stats as stats_of
 from mona_server.detect.shocks import find_shocks
@@ -102,7 +102,7 @@ def test_wild_days_make_everybody_less_surprising() -> None:
 @pytest.mark.parametrize(("now", "expected", "reference"), [(9, 3.0, 15.0), (40, 20.0, 100.0), (2, 12.0, 60.0)])
 def test_small_counts_have_their_exact_tail(now: int, expected: float, reference: float) -> None:
     """The signed root of the deviance has nearly the p of the binomial law."""
-    z = chance_search._count_z(np.array([now - expected]), np.array([expected]), np.array([reference]))[0]
+    z = deviates.count_z(np.array([now - expected]), np.array([expected]), np.array([reference]))[0]
     whole, share = now + int(reference), expected / (expected + reference)
     law = stats.binom(whole, share)
     p = law.sf(now - 1) - law.pmf(now) / 2 if z > 0 else law.cdf(now) - law.pmf(now) / 2
@@ -111,7 +111,7 @@ def test_small_counts_have_their_exact_tail(now: int, expected: float, reference
 
 def test_contexts_and_means_are_joined_to_one_deviate() -> None:
     """Two deviates have the p of a chi square with two degrees of freedom; against each other they are no total."""
-    joint = chance_search._joint_z([np.array([3.0, 5.0, 6.0]), np.array([2.0, 0.1, -6.0])])
+    joint = deviates.joint_z([np.array([3.0, 5.0, 6.0]), np.array([2.0, 0.1, -6.0])])
     assert 2 * stats.norm.sf(joint[:2]) == pytest.approx(stats.chi2.sf([13.0, 25.01], 2), rel=0.01)
     assert joint[2] == 0
 

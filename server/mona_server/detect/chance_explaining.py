@@ -1,0 +1,303 @@
+"""Suspects of one metric explained: which few segments moved, and which only share contexts with those.
+
+The algebra is :mod:`selection`; here its arrays are made of suspects, their atoms and what is known of everybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mona_server.detect import chance, selection
+from mona_server.detect.chance_evidence import row_variance
+from mona_server.detect.chance_judging import Judging
+from mona_server.detect.chance_series import Windows
+from mona_server.detect.deviates import joint_z, series_z
+from mona_server.detect.source import AtomSums, Floats, GroupSums
+from mona_server.detect.verses.base import Statistic
+from mona_server.segment import ALL, Segment
+
+Mask = NDArray[np.bool_]
+
+SUSPECTS = 200
+"""Most suspects that are explained together; more come in rounds."""
+ROUNDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One candidate of one metric that passed, or nearly did."""
+
+    test: int
+    """Index into ``Setting.metrics`` (0 for sizes)."""
+    segment: Segment
+    z: float
+    """Change over its standard error."""
+    p: float
+    """Two-sided, of this candidate alone."""
+    q: float
+    """Chance that the best of all candidates is as strong, when nothing happened: an upper bound of the q-value."""
+    explained_by: Segment | None = None
+    """The finding that explains it; None for findings and for what is no finding."""
+    effect: float = 0.0
+    """Fitted change of a finding: of the mean, or of the size as a share of what was expected."""
+
+
+class Explaining:
+    """Suspects of one metric, explained."""
+
+    def __init__(
+        self,
+        judge: Judging,
+        test: int,
+        eligible: Callable[[int, Segment], bool],
+        limit: float,
+        calibration: chance.Calibration,
+        *,
+        base_allowed: bool,
+    ) -> None:
+        self.judge, self.test, self.parts = judge, test, judge.joined[test]
+        self.eligible, self.base_allowed = eligible, base_allowed
+        self.z, self.score = judge.scores(test)
+        self.limit, self.calibration = limit, calibration
+        self.people = [self._everybody(i) for i in range(len(self.parts))]
+        self.base_z = self._base_z()
+        self.base_score = float(chance.tail_score(np.array([self.base_z]), judge.log_prior[:1])[0])
+
+    def run(self) -> tuple[list[Judged], list[Judged], dict[tuple[int, Segment], Judged]]:
+        judge = self.judge
+        order = np.lexsort((np.arange(len(self.score)), -np.round(self.score, 9)))
+        beyond = [int(c) for c in order if self.score[c] >= self.limit]
+        segments = {c: judge.segment(c) for c in beyond} | {-1: ALL}
+        beyond = [c for c in beyond if self.eligible(self.test, segments[c])]
+        segments = {c: segments[c] for c in (-1, *beyond)}  # only what passed the first gate may be named
+        near = [int(c) for c in order[: 2 * SUSPECTS] if abs(self.z[c]) >= 3]
+        if beyond:
+            also = {c: judge.segment(c) for c in near if c not in segments}
+            segments |= {c: segment for c, segment in also.items() if self.eligible(self.test, segment)}
+        base_passes = self.base_allowed and self.base_score >= self.limit and self.eligible(self.test, ALL)
+        chosen: list[tuple[int, float, float]] = []  # candidate (-1: everybody), score, effect
+        if beyond or base_passes:
+            chosen = self._explain(beyond, near, base_passes, segments)
+        chances = {(self.test, ALL): self._judged(-1)} | {
+            (self.test, segments[c] if c in segments else judge.segment(c)): self._judged(c) for c in {*beyond, *near}
+        }
+        names = {c: segments[c] for c, _, _ in chosen}
+        findings = [
+            replace(self._judged(c), q=float(self.calibration.adjusted_p(np.array([s]))[0]), effect=e)
+            for c, s, e in chosen
+        ]
+        passed = [
+            replace(self._judged(c), explained_by=None if c in names else self._nearest(segments[c], names))
+            for c in ([-1] if base_passes else []) + beyond + [c for c in names if c >= 0 and c not in beyond]
+        ]
+        return findings, passed, chances
+
+    def _explain(
+        self, beyond: list[int], near: list[int], base_passes: bool, segments: dict[int, Segment]
+    ) -> list[tuple[int, float, float]]:
+        """Rounds over suspects: what was chosen stays among them, the next ones join."""
+        chosen: list[tuple[int, float, float]] = []
+        queue = list(beyond)
+        for turn in range(ROUNDS):
+            batch = [c for c, _, _ in chosen if c >= 0]
+            room = SUSPECTS - len(batch)
+            batch += [c for c in queue[:room] if c not in batch]
+            queue = queue[room:]
+            if turn == 0:
+                batch += [c for c in near if c not in batch][: max(SUSPECTS - len(batch), 0)]
+            chosen = self._choose(batch, {c for c in batch if c in segments}, base_passes)
+            if not queue:
+                break
+        return chosen
+
+    def _choose(self, batch: list[int], named: set[int], base_passes: bool) -> list[tuple[int, float, float]]:
+        judge = self.judge
+        setting, windows = judge.setting, judge.setting.windows
+        rows = np.array(batch, np.intp)
+        count = len(batch)
+        known = list(setting.known)
+        target = (int(windows.target[0]), int(windows.target[-1]) + 1)
+        spans = [target]
+        if len(windows.reference):
+            spans.append((int(windows.reference[0]), int(windows.reference[-1]) + 1))
+        atoms = judge.source.atoms([*(judge.segment(c) for c in batch), *known], spans)
+        aspects, sizes = [], None
+        for i in range(len(self.parts)):
+            aspect, shared = self._aspect(i, rows, atoms, len(known))
+            aspects.append(aspect)
+            sizes = shared if sizes is None else sizes
+        assert sizes is not None
+        own = np.diag(sizes)
+        inside = sizes[:count, :count] >= selection.SAME * own[:count, None]
+        union = own[:, None] + own[None, :] - sizes
+        jaccard = np.zeros((count + 1 + len(known),) * 2)
+        places = np.concatenate([np.arange(count), count + 1 + np.arange(len(known))])
+        jaccard[np.ix_(places, places)] = sizes / np.maximum(union, 1e-9)
+        log_prior = np.concatenate([judge.log_prior[1:][rows], judge.log_prior[:1], np.zeros(len(known))])
+        allowed = np.array([c in named for c in batch] + [base_passes] + [False] * len(known), bool)
+
+        def evidence(left: Sequence[Floats]) -> Floats:
+            z = judge.z_of(self.test, [change[:count] for change in left], rows)
+            everybody = self._base_z([float(change[count]) for change in left])
+            z = np.concatenate([z, [everybody], np.zeros(len(known))])
+            score = chance.tail_score(z, log_prior)
+            # What is beyond chance in a part of a segment is evidence for the segment, if that explains more.
+            score[:count] = np.where(inside, score[:count, None], -np.inf).max(axis=0, initial=-np.inf)
+            return score
+
+        found = selection.choose(
+            aspects,
+            log_prior,
+            self.limit,
+            allowed,
+            jaccard,
+            evidence,
+            fixed=range(count + 1, count + 1 + len(known)),
+        )
+        return [(batch[c.hypothesis] if c.hypothesis < count else -1, c.score, c.effects[-1]) for c in found]
+
+    def _aspect(self, i: int, rows: NDArray[np.intp], atoms: AtomSums, known: int) -> tuple[selection.Aspect, Floats]:
+        """Changes, covariance and kernel of the suspects and everybody in one part, and how many contexts are shared."""
+        judge, part = self.judge, self.parts[i]
+        setting = judge.setting
+        count = len(rows)
+        by_count = i == 0 and setting.statistic in (Statistic.SIZE, Statistic.SUM)
+        if by_count:
+            now, before = atoms.size[:, 0], atoms.size[:, -1]
+            scale = float(judge.base.size[0, setting.windows.target].sum()) / max(
+                float(judge.base.size[0, setting.windows.reference].sum()), 1.0
+            )
+            expected, row_variance = before * scale, np.ones(len(now))
+        else:
+            now, before, row_variance = self._atom_moments(atoms)
+            expected = now
+        member = atoms.member
+        # How much one unit of effect moves an atom: a context each for means and sizes, its level for totals.
+        lever = expected if by_count or setting.statistic is not Statistic.SUM else self._levels(atoms)
+        shared_now = _overlap(member, lever, count)
+        ratio = part.stats.target_exposure[rows] / part.stats.reference_exposure[rows]
+        noise = _overlap(member, expected * row_variance, count)
+        if len(setting.windows.reference):
+            noise = noise + _overlap(member, before * row_variance, count) * np.outer(ratio, ratio)
+        own = np.maximum(np.diag(noise), 1e-300)
+        wanted = np.maximum(part.variance[rows], 1e-300) * self._tempered(i, rows)
+        noise = noise * np.sqrt(np.outer(wanted / own, wanted / own))
+        change, everybody_change, everybody_variance = part.stats.change[rows], *self.people[i]
+        everybody = float(lever.sum())
+        inside = np.diag(shared_now)
+        exposure = np.array([expected[member[:, s]].sum() for s in range(count)])
+        share = exposure / max(float(expected.sum()), 1e-9)
+        kernel = np.zeros((count + 1, count + 1 + known))
+        if setting.comparison == "threshold":
+            kernel[:count, :count] = shared_now
+        else:
+            kernel[:count, :count] = shared_now - np.outer(share, inside)
+        kernel[count, :count] = inside
+        kernel[count, count] = everybody
+        if known:
+            met = _meeting(member[:, :count], member[:, count:], now)
+            total = (member[:, count:] * now[:, None]).sum(axis=0)
+            kernel[:count, count + 1 :] = met - np.outer(share, total)
+            kernel[count, count + 1 :] = total
+        covariance = np.zeros((count + 1, count + 1))
+        covariance[:count, :count] = noise
+        covariance[count, count] = everybody_variance
+        shared = _overlap(member, atoms.size.sum(axis=1), member.shape[1])
+        changes = np.append(change, everybody_change)
+        return selection.Aspect(changes, covariance, kernel), shared
+
+    def _tempered(self, i: int, rows: NDArray[np.intp]) -> Floats:
+        """How much larger the variance of each suspect counts, so that a normal law gives its heavy tail's p."""
+        part = self.parts[i]
+        z = part.stats.change[rows] / np.sqrt(np.maximum(part.variance[rows], 1e-300))
+        bent = self.judge.bent(self.test, z, rows, part)
+        return np.asarray(np.where(np.abs(bent) > 1, (z / np.where(bent == 0, 1, bent)) ** 2, 1.0), np.float64)
+
+    def _atom_moments(self, atoms: AtomSums) -> tuple[Floats, Floats, Floats]:
+        """Contexts of each atom in the judged and in the reference frames, and the variance of one row of it."""
+        setting = self.judge.setting
+        groups = GroupSums((), np.zeros((0, 0), np.int32), atoms.size, atoms.count, atoms.total, atoms.square)
+        total, count, square = self.judge.evidence.moments(groups, self.test)
+        rows = np.arange(count.shape[1])
+        spans = Windows(rows[:1], rows[1:])
+        everybody = row_variance(total.sum(0)[None], count.sum(0)[None], square.sum(0)[None], spans, np.zeros(1))
+        if setting.comparison != "reference":
+            spans = Windows(rows[:1], rows[:0])
+        return count[:, 0], count[:, -1], row_variance(total, count, square, spans, everybody)
+
+    def _levels(self, atoms: AtomSums) -> Floats:
+        """(A,) what the judged contexts of each atom add to a total, as their fields let expect.
+
+        A total is taken to change by a factor, so contexts with large values move it more. Where values of both signs
+        are usual a factor makes no sense; then each context moves it alike.
+        """
+        setting = self.judge.setting
+        m, r = setting.metrics[self.test], setting.residuals[self.test]
+        offset = float(self.judge.source.offsets[m])
+        expected = atoms.total[m][:, 0] - (atoms.total[r][:, 0] if r != m else 0.0) + offset * atoms.count[m][:, 0]
+        if -expected[expected < 0].sum() > 0.01 * expected[expected > 0].sum():
+            expected = atoms.count[m][:, 0]
+        return np.asarray(np.maximum(expected, 0.0), np.float64)
+
+    def _everybody(self, i: int) -> tuple[float, float]:
+        """Change of everybody in one part and its variance; an infinite one where everybody is the yardstick."""
+        judge = self.judge
+        if judge.setting.comparison != "reference":
+            return 0.0, 1e300
+        deviation = self._everybody_series(i)
+        z, change = series_z(deviation, judge.setting.windows)
+        return change, (change / z) ** 2 if z else 1e300
+
+    def _everybody_series(self, i: int) -> Floats:
+        judge = self.judge
+        base, windows, statistic = judge.base, judge.setting.windows, judge.setting.statistic
+        if i == 0 and statistic in (Statistic.SIZE, Statistic.SUM):
+            return np.asarray(base.size[0] - base.size[0, windows.reference].mean(), np.float64)
+        total, count, _ = judge.evidence.moments(base, self.test)
+        level = total[0, windows.reference].sum() / max(float(count[0, windows.reference].sum()), 1e-9)
+        return np.asarray(total[0] - level * count[0], np.float64)
+
+    def _base_z(self, left: Sequence[float] | None = None) -> float:
+        """Everybody's change in standard errors, as a normal deviate; ``left``: what is left of it per part."""
+        if self.judge.setting.comparison != "reference":
+            return 0.0
+        changes: Sequence[float] = left if left is not None else [change for change, _ in self.people]
+        each = [np.array([c / np.sqrt(v)]) for c, (_, v) in zip(changes, self.people, strict=True)]
+        return float(each[0][0] if len(each) == 1 else joint_z(each)[0])
+
+    def _judged(self, candidate: int) -> Judged:
+        z, score = (self.base_z, self.base_score) if candidate < 0 else (self.z[candidate], self.score[candidate])
+        return Judged(
+            self.test,
+            ALL if candidate < 0 else self.judge.segment(candidate),
+            float(z),
+            float(np.exp(chance.log_two_sided(np.array([z]))[0])),
+            float(self.calibration.adjusted_p(np.array([score]))[0]),
+        )
+
+    def _nearest(self, segment: Segment, names: dict[int, Segment]) -> Segment | None:
+        """The finding that shares most conditions with a segment."""
+        best, most = None, -1.0
+        mine = set(segment.conditions)
+        for name in names.values():
+            theirs = set(name.conditions)
+            common = len(mine & theirs) / max(len(mine | theirs), 1)
+            if common > most:
+                best, most = name, common
+        return best
+
+
+def _overlap(member: Mask, weight: Floats, count: int) -> Floats:
+    """(count, count): weight of the atoms in both of two segments."""
+    return _meeting(member[:, :count], member[:, :count], weight)
+
+
+def _meeting(first: Mask, second: Mask, weight: Floats) -> Floats:
+    from scipy.sparse import csr_array
+
+    left, right = csr_array(first.astype(np.float64)), csr_array(second.astype(np.float64))
+    return np.asarray((left.T @ csr_array(right.multiply(weight[:, None]))).toarray(), np.float64)

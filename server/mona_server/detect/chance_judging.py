@@ -1,0 +1,206 @@
+"""Candidates judged: dispersion and tails learnt from all of them, then a deviate and a score for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mona_server.detect import chance
+from mona_server.detect.chance_evidence import Evidence
+from mona_server.detect.chance_series import Stats
+from mona_server.detect.deviates import count_z, joint_z
+from mona_server.detect.source import Floats, SumsSource
+from mona_server.detect.verses.base import Statistic
+from mona_server.segment import ALL, Segment
+
+FEW = 10.0
+"""A dispersion with fewer degrees of freedom leans on the pooled one, each missing one with the weight of two."""
+MIN_JUDGED = 10.0
+"""With fewer expected contexts in the judged frames nothing is said about a segment."""
+SET_ASIDE = 0.2
+"""Share of single frames that may hold changes of their own, and are not used to learn how wild frames are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Stats of one part over all candidates, with the pooled dispersion."""
+
+    stats: Stats
+    pooled: Floats
+    own_weight: float
+    freedom: tuple[float, float]
+    """Degrees of freedom of the own dispersions between frames and between cycles."""
+    turmoil: Floats
+    """(C,) how much wider than usual all scatter in the judged frames, see :func:`chance.turmoil`."""
+    shape: tuple[float, float] = (0.0, 0.0)
+    """Skewness and excess kurtosis of everybody's rows, where no placebos tell how heavy tails are."""
+
+    @property
+    def own(self) -> Floats:
+        """(C,) each candidate's own dispersion, the larger of that between frames and that between cycles.
+
+        Of few cycles one is often wide by luck, so what has fewer than ten degrees of freedom leans on the pooled one.
+        """
+        frames, cycles = self.freedom
+        between, weekly = (
+            (dof * own + lean * self.pooled) / (dof + lean)
+            for dof, own in ((frames, self.stats.between), (cycles, self.stats.weekly))
+            for lean in (max(1.0, 2 * (FEW - dof)),)
+        )
+        return np.asarray(np.maximum(between, weekly), np.float64)
+
+    @property
+    def dispersion(self) -> Floats:
+        """(C,) the larger of the pooled one, because quiet weeks may be luck, and its own, because bursts are not."""
+        return np.asarray(np.maximum(self.pooled, self.own) * self.turmoil**2, np.float64)
+
+    @property
+    def variance(self) -> Floats:
+        """(C,) of the change."""
+        t, r = self.stats.target_exposure, self.stats.reference_exposure
+        return np.asarray(self.dispersion * (t + t * t / r), np.float64)
+
+
+class Judging:
+    """All candidates of one verse in one baseline: what was learnt from them, and how far out each one is."""
+
+    def __init__(self, evidence: Evidence, source: SumsSource, *, base_allowed: bool) -> None:
+        evidence.complete()
+        self.evidence, self.source = evidence, source
+        self.setting, self.base, self.seen = evidence.setting, evidence.base, evidence.seen
+        self.size = np.concatenate(self.seen.sizes) if self.seen.sizes else np.zeros(0)
+        self._starts = np.cumsum([0, *(len(s) for s in self.seen.sizes)])
+        depth = [np.full(len(s), len(b.widths)) for b, s in zip(self.seen.blocks, self.seen.sizes, strict=True)]
+        depths = np.concatenate([np.zeros(1, np.intp), *depth]).astype(np.intp)
+        self.log_prior = chance.depth_prior(depths) - np.log(len(self.seen.stats))
+        """(1 + C,) of everybody, then of each candidate."""
+        if not base_allowed and len(depths) > 1:
+            self.log_prior[1:] = chance.depth_prior(depths[1:]) - np.log(len(self.seen.stats))
+        self.joined = [
+            [replace(self._join(part), shape=self._shape(test)) for part in by_part]
+            for test, by_part in enumerate(self.seen.stats)
+        ]
+        self._placebos = [self._placebo_z(parts) for parts in self.joined]
+        self.tails = [chance.tail_weights(z, self.size) for z in self._usual(self._placebos)]
+
+    def _join(self, blocks: list[Stats]) -> Joined:
+        if not blocks:
+            none = np.zeros(0)
+            empty = np.zeros((0, 0), np.float32)
+            return Joined(
+                Stats(none, none, none, none, none, (none, none), none, empty, empty), none, 0.0, (0.0, 0.0), none
+            )
+
+        def whole(name: str) -> Any:
+            return np.concatenate([getattr(block, name) for block in blocks])
+
+        stats = Stats(
+            change=whole("change"),
+            target_exposure=whole("target_exposure"),
+            reference_exposure=whole("reference_exposure"),
+            between=whole("between"),
+            weekly=whole("weekly"),
+            halves=(np.concatenate([b.halves[0] for b in blocks]), np.concatenate([b.halves[1] for b in blocks])),
+            row_variance=whole("row_variance"),
+            placebo=whole("placebo"),
+            without=whole("without"),
+        )
+        windows = self.setting.windows
+        dof = len(windows.learn) - (windows.cycle if len(windows.learn) >= 3 * windows.cycle else 1)
+        pooled = chance.pooled_dispersion(
+            stats.between,
+            stats.row_variance,
+            self.size,
+            stats.halves,
+            stats.weekly if self.evidence.weeks else None,
+            dof,
+        )
+        weekly = self.evidence.weeks and len(windows.target) >= windows.cycle
+        freedom = (float(dof), len(windows.learn) // windows.cycle - 1.0 if weekly else float(dof))
+        joined = Joined(stats, pooled.value, pooled.own_weight, freedom, np.ones(len(self.size)))
+        if self.setting.comparison != "reference":
+            return joined
+        z = stats.change / np.sqrt(np.maximum(joined.variance, 1e-300))
+        return replace(joined, turmoil=chance.turmoil(z[:, None], self.size)[:, 0])
+
+    def scores(self, test: int) -> tuple[Floats, Floats]:
+        """z (C,) and score (C,) of all candidates."""
+        parts = self.joined[test]
+        z = self.z_of(test, [p.stats.change for p in parts], slice(None))
+        return z, chance.tail_score(z, self.log_prior[1:])
+
+    def z_of(self, test: int, changes: Sequence[Floats], rows: NDArray[np.intp] | slice) -> Floats:
+        """Changes of some candidates as normal deviates; two parts are joined to one with the sign of the total."""
+        each, parts = [], self.joined[test]
+        judged = np.ones(len(changes[0]), bool)
+        for i, (part, change) in enumerate(zip(parts, changes, strict=True)):
+            t, r = part.stats.target_exposure[rows], part.stats.reference_exposure[rows]
+            judged &= (t >= MIN_JUDGED) & (r >= MIN_JUDGED)
+            if i == 0 and self.setting.statistic in (Statistic.SIZE, Statistic.SUM):
+                z = count_z(change, t, r) / np.sqrt(np.maximum(part.dispersion[rows], 1e-300))
+            else:
+                z = change / np.sqrt(np.maximum(part.variance[rows], 1e-300))
+            each.append(z)
+        z = each[0] if len(each) == 1 else joint_z(each)
+        return np.where(judged, self.bent(test, z, rows, parts[-1]), 0.0)
+
+    def bent(self, test: int, z: Floats, rows: NDArray[np.intp] | slice, part: Joined) -> Floats:
+        """Deviates of some candidates with the p of their tails: learnt from placebos, else from everybody's rows."""
+        if self.setting.comparison == "reference":
+            tails = self.tails[test]
+            return chance.heavy_tailed(z, np.where(z < 0, tails[rows, 0], tails[rows, 1]))
+        contexts = np.maximum(part.stats.target_exposure[rows], 1.0)
+        skewness, kurtosis = part.shape
+        z = chance.skewed(z, skewness / np.sqrt(contexts))
+        # Student's t with the excess kurtosis of a mean of so many values.
+        return chance.heavy_tailed(z, 1 / (4 + 6 * contexts / max(kurtosis, 1e-9)))
+
+    def _shape(self, test: int) -> tuple[float, float]:
+        """Skewness and excess kurtosis of everybody's values in the judged frames; 0 but for outliers, which have no
+        placebos."""
+        setting, frames = self.setting, self.setting.windows.target
+        if setting.comparison != "everybody" or setting.statistic is not Statistic.AVERAGE:
+            return 0.0, 0.0
+        name = self.source.metrics[setting.metrics[test]]
+        net = self.source.net_values(ALL, name, int(frames[0]), int(frames[-1]) + 1)
+        count = max(float(net.weights.sum()), 1.0)
+        away = net.values - float(net.values @ net.weights) / count
+        second, third, fourth = (float(away**n @ net.weights) / count for n in (2, 3, 4))
+        return (third / second**1.5, max(fourth / second**2 - 3, 0.0)) if second > 0 else (0.0, 0.0)
+
+    def _placebo_z(self, parts: list[Joined]) -> NDArray[np.float32]:
+        """(C, W) deviates of the placebo windows, with the dispersion that the frames outside of each would give."""
+        each = []
+        for part in parts:
+            without = np.maximum(part.stats.without, 1e-3)
+            left = np.maximum(part.pooled[:, None] * without**part.own_weight, part.own[:, None] * without)
+            judged = (part.stats.target_exposure >= MIN_JUDGED) & (part.stats.reference_exposure >= MIN_JUDGED)
+            z = np.where(judged[:, None], part.stats.placebo / np.sqrt(np.maximum(left, 1e-300)), 0.0)
+            each.append(z / chance.turmoil(z, self.size) if z.size else z)
+        return np.asarray(each[0] if len(each) == 1 else joint_z(each), np.float32)
+
+    def _usual(self, placebos: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Without the wildest fifth of single frames: sudden changes of the past are no measure of what is usual."""
+        if len(self.setting.windows.target) > 1 or not placebos[0].size:
+            return placebos
+        wildest = np.max([np.abs(z).max(axis=0) for z in placebos], axis=0)
+        kept = np.sort(np.argsort(wildest, kind="stable")[: len(wildest) - int(len(wildest) * SET_ASIDE)])
+        return [z[:, kept] for z in placebos]
+
+    def placebo_maxima(self) -> Floats:
+        """(W,) the best score of any candidate and metric in each placebo window."""
+        best = np.zeros(0)
+        for z, tails in zip(self._placebos, self.tails, strict=True):
+            if z.size:
+                bent = chance.heavy_tailed(z.astype(np.float64), np.where(z < 0, tails[:, :1], tails[:, 1:]))
+                score = chance.tail_score(bent, self.log_prior[1:, None]).max(axis=0)
+                best = np.maximum(best, score) if best.size else score
+        return best
+
+    def segment(self, candidate: int) -> Segment:
+        block = int(np.searchsorted(self._starts, candidate, side="right")) - 1
+        return self.seen.blocks[block].segment(int(candidate - self._starts[block]), self.source.axes)

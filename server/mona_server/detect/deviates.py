@@ -1,0 +1,72 @@
+"""Normal deviates of single changes: of counts, of totals, of one series. Pure functions over arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mona_server.detect import chance, chance_series
+from mona_server.detect.chance_series import Windows
+from mona_server.detect.source import Floats
+
+
+def count_z(change: Floats, expected: Floats, reference: Floats) -> Floats:
+    """Signed root of the deviance of a count against its share of target and reference together.
+
+    Given both, the target's count is binomial with odds expected : reference. The signed root is close to normal far
+    into the tails and for small counts, where the plain z is skewed.
+    """
+    now = np.maximum(expected + change, 0.0)
+    whole = now + reference
+    share = expected / np.maximum(expected + reference, 1e-9)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        first = np.where(now > 0, now * np.log(now / np.maximum(whole * share, 1e-300)), 0.0)
+        second = np.where(reference > 0, reference * np.log(reference / np.maximum(whole * (1 - share), 1e-300)), 0.0)
+    return np.asarray(np.sign(change) * np.sqrt(np.maximum(2 * (first + second), 0.0)), np.float64)
+
+
+def joint_z(each: Sequence[Floats]) -> Floats:
+    """Normal deviate with the p of ``Σ z²`` (chi square), signed by the sum of the parts.
+
+    A total moves as its contexts and its mean do together; where these pull against each other it does not move, so
+    the deviate of their sum bounds it.
+    """
+    square = np.sum([z * z for z in each], axis=0)
+    together = np.sum(each, axis=0)
+    # Two degrees of freedom: log p = -square/2. Normal deviate from log p by Newton steps from its expansion.
+    log_p = -square / 2
+    guess = np.sqrt(np.maximum(-2 * log_p - np.log(np.maximum(-2 * log_p, 1.0)) - np.log(np.pi / 2), 0.0))
+    for _ in range(4):
+        miss = chance.log_two_sided(guess) - log_p
+        guess = np.maximum(guess + miss / np.maximum(guess + 1 / np.maximum(guess, 0.5), 1.0), 0.0)
+    opposed = np.abs(together) < 0.5 * np.sqrt(square)
+    return np.asarray(np.where(opposed, 0.0, np.sign(together) * guess), np.float64)
+
+
+def series_z(deviation: Floats, windows: Windows) -> tuple[float, float]:
+    """(normal deviate, change) of one series: target against reference, with frames and seasons as units of noise.
+
+    The deviate is that of the larger p of two t tests: between frames, and between whole cycles where there are enough.
+    """
+    from scipy.special import ndtri, stdtr
+
+    reference, target, cycle = windows.reference, windows.target, windows.cycle
+    here = deviation[reference]
+    level = here.mean()
+    change = float(deviation[target].sum() - len(target) * level)
+    frames = len(reference)
+    if frames < 3:
+        return 0.0, change
+    centred, lost = chance_series.without_season((here - level)[None], frames, cycle)
+    if lost > 1 and len(target) % cycle:
+        place = (np.arange(len(deviation)) - reference[0]) % cycle
+        season = np.array([here[np.arange(frames) % cycle == j].mean() - level for j in range(cycle)])
+        change -= float(season[place[target]].sum())
+    spread = len(target) * (1 + len(target) / frames)
+    tests = [(float((centred**2).sum()) / max(frames - lost, 1), frames - lost)]
+    if cycle > 1 and frames // cycle >= chance_series.ENOUGH_CYCLES:
+        weeks = here[frames % cycle :].reshape(-1, cycle).sum(axis=1)
+        tests.append((float(weeks.var(ddof=1)) / cycle, len(weeks) - 1))
+    worst = max(2 * float(stdtr(dof, -abs(change) / np.sqrt(max(v * spread, 1e-300)))) for v, dof in tests)
+    return float(-np.sign(change) * ndtri(max(worst, 1e-300) / 2)), change
