@@ -110,6 +110,9 @@ class Passers:
 
     parts: list[Part] = field(default_factory=list)
     _made: dict[tuple[int, int], Signal] = field(default_factory=dict)
+    _numbers: dict[tuple[str | None, tuple[str, ...]], list[int]] = field(default_factory=dict)
+    """Parts by metric and fields, as far as they are listed."""
+    _listed: int = 0
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -123,11 +126,15 @@ class Passers:
     def find(self, key: Key) -> Signal | None:
         """The signal of a metric and segment; None where it did not pass."""
         metric, segment = key
-        for number, part in enumerate(self.parts):
-            if part.metric == metric and {axis.field for axis in part.axes} == set(segment.fields):
-                row = part.row(segment)
-                if row is not None:
-                    return self._signal(number, row)
+        while self._listed < len(self.parts):
+            part = self.parts[self._listed]
+            fields = tuple(sorted(axis.field for axis in part.axes))
+            self._numbers.setdefault((part.metric, fields), []).append(self._listed)
+            self._listed += 1
+        for number in self._numbers.get((metric, segment.fields), ()):
+            row = self.parts[number].row(segment)
+            if row is not None:
+                return self._signal(number, row)
         return None
 
     def strongest(self, most: int, without: set[Key]) -> list[Signal]:

@@ -64,10 +64,10 @@ def coded(values: Sequence[Scalar | None] | NDArray[np.object_]) -> Coded:
     >>> coded(["b", None, "a"])
     Coded(codes=array([ 1, -1,  0], dtype=int32), values=('a', 'b'))
     """
-    distinct = tuple(sorted({value for value in values if value is not None}, key=str))
-    place = {value: code for code, value in enumerate(distinct)}
-    codes = np.fromiter((-1 if v is None else place[v] for v in values), np.int32, len(values))
-    return Coded(codes, distinct)
+    distinct = tuple(sorted(set(values) - {None}, key=str))
+    place: dict[Scalar | None, int] = {value: code for code, value in enumerate(distinct)}
+    place[None] = -1
+    return Coded(np.fromiter(map(place.__getitem__, values), np.int32, len(values)), distinct)
 
 
 class TableSource:

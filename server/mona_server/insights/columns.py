@@ -206,6 +206,8 @@ def _cast(values: Array, type_: str) -> Column:
         return numbers
     if type_ == "boolean" and values.dtype.kind == "b":
         return Coded(values.astype(np.int32), (False, True))
+    if type_ == "string" and values.dtype == object and set(map(type, values)) <= {str, type(None)}:
+        return coded(values)
     plain = _python(values)
     if type_ == "string" and set(map(type, plain)) <= {str, type(None)}:
         return coded(plain)
