@@ -1,7 +1,7 @@
 """One run: read the data, search, match with what is known, save, tell.
 
 A run writes all its changes in one transaction of ``meta.db``, together with the events that have to be told; only then
-are the notices queued. So a crash between the two loses nothing: :func:`finish_saved` queues them again, which adds
+are the notices queued. So a crash between the two loses nothing: :func:`telling.finish_saved` queues them again, which adds
 nothing twice.
 """
 
@@ -13,23 +13,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import update
 
-from mona_server import notify
 from mona_server.config.model import ContextClass
 from mona_server.detect import SearchResult, search
 from mona_server.detect.search import NOTHING
 from mona_server.detect.verses.base import Verse
 from mona_server.detect.windows import Plan, window_end
-from mona_server.errors import MonaError, NotFound
-from mona_server.insights import alerts, markers, repository
+from mona_server.insights import alerts, markers, repository, run_records, telling
 from mona_server.insights.data import ClassData, overlaps
-from mona_server.insights.evidence import series, verse_of
 from mona_server.insights.forming import drafts_of
-from mona_server.insights.lifecycle import Draft, Event, Insight, Outcome, after_run, comparable, identity
+from mona_server.insights.lifecycle import Draft, Insight, Outcome, after_run, comparable, identity
 from mona_server.insights.titles import title
-from mona_server.notify import InsightEvent, Series
 from mona_server.query.engines.duckdb import DuckEngine
 from mona_server.segment import Segment
 from mona_server.settings import Settings
@@ -40,8 +35,6 @@ Json = dict[str, Any]
 REASONS = ("schedule", "demand", "backfill", "late_data", "config")
 REMEMBER_S = 90 * 86_400
 """Resolved insights so old can still be named as the previous one."""
-LEASE_MS = 3_600_000
-"""A run that has been running for longer was left by a process that died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +103,18 @@ def run_at(
     """
     now = now or datetime.now(UTC)
     end = window_end(verse["cadence"], at)
-    run_id = _claim(desk, tenant, verse, end, reason, config_id, _ms(now))
+    run_id = run_records.claim(desk.store, tenant, verse, end, reason, config_id, _ms(now))
     if run_id is None:
-        return RunOutcome(get_run(desk.store, tenant, _run_id(desk, tenant, verse, end)))
+        return RunOutcome(run_records.get_run(desk.store, tenant, run_records.id_at(desk.store, tenant, verse, end)))
     began = time.monotonic()
     try:
         found = _search(desk, tenant, context_class, verse, end)
     except Exception as error:
-        _fail(desk, run_id, error, time.monotonic() - began)
+        run_records.fail(desk.store, run_id, error, time.monotonic() - began)
         raise
     saved = _save(desk, tenant, verse, found, run_id, config_id, now, time.monotonic() - began, quiet)
-    _tell(desk, tenant, context_class, run_id, now)
-    return RunOutcome(get_run(desk.store, tenant, run_id), found.result, saved)
+    telling.tell(desk.store, tenant, context_class, run_id, now, public_url=desk.public_url)
+    return RunOutcome(run_records.get_run(desk.store, tenant, run_id), found.result, saved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,46 +248,6 @@ def _save(
     return tuple(repository.to_json(rows[key], public_url=desk.public_url) for key in outcome.found)
 
 
-def finish_saved(desk: Desk, tenant: str, context_class: ContextClass, now: datetime) -> int:
-    """Queue the notices of runs that were saved by a process that died before it could; returns how many runs."""
-    c = runs.c
-    with desk.store.meta.connect() as connection:
-        wanted = select(c.id).where(c.tenant == tenant, c.context_class == context_class.name, c.state == "saved")
-        left = list(connection.execute(wanted.order_by(c.started_ms)).scalars())
-    for run_id in left:
-        _tell(desk, tenant, context_class, run_id, now)
-    return len(left)
-
-
-def _tell(desk: Desk, tenant: str, context_class: ContextClass, run_id: str, now: datetime) -> None:
-    with desk.store.meta.connect() as connection:
-        row = connection.execute(select(runs).where(runs.c.id == run_id)).one()
-        events = [Event(kind, key) for kind, key in row.events or ()]
-        rows = repository.by_ids(connection, tenant, [event.insight_id for event in events])
-    notices = [
-        _notice(event, rows[event.insight_id], desk.public_url, now) for event in events if event.insight_id in rows
-    ]
-    notify.enqueue(desk.store, tenant, context_class, [notice for notice in notices if notice is not None], now)
-    with desk.store.meta.begin() as connection:
-        connection.execute(update(runs).where(runs.c.id == run_id).values(state="done", events=None))
-
-
-def _notice(event: Event, row: Any, public_url: str, now: datetime) -> InsightEvent | None:
-    """What is told of an event; nothing while the insight is snoozed or archived."""
-    if row.archived or (row.snoozed_until_s is not None and row.snoozed_until_s > now.timestamp()):
-        return None
-    insight = repository.to_json(row, public_url=public_url)
-    chart = None
-    if row.evidence:
-        points = series(verse_of(row.body["main_signal"]["verse"], row.stanza), row.evidence)
-        first = row.evidence["target"][0]
-        if row.body["main_signal"]["verse"]["type"].endswith("SuddenChange"):
-            first = len(points) - 1
-        values, base = (tuple(point[name] for point in points) for name in ("value", "baseline_value"))
-        chart = Series(values, base, first)
-    return InsightEvent(event.kind, insight, chart)
-
-
 def _report(found: _Found) -> Json:
     if found.result is None:
         return {"notes": list(found.notes)}
@@ -308,109 +261,6 @@ def _report(found: _Found) -> Json:
         "max_depth_used": report.max_depth_used,
         "expected_false": report.expected_false,
         "notes": [*found.notes, *report.notes],
-    }
-
-
-def _claim(
-    desk: Desk, tenant: str, verse: Verse, end: datetime, reason: str, config_id: str | None, now_ms: int
-) -> str | None:
-    """The id of the run, which is this process's now; None where a scheduled run is done or somebody else's."""
-    key = {
-        "tenant": tenant,
-        "context_class": verse.context_class,
-        "stanza": verse.stanza,
-        "verse_name": verse.name,
-        "timestamp_s": int(end.timestamp()),
-    }
-    fresh = {
-        "reason": reason,
-        "state": "running",
-        "started_ms": now_ms,
-        "config_id": config_id,
-        "verse_text": verse.text,
-        "error": None,
-    }
-    run_id = repository.new_id("run")
-    try:
-        with desk.store.meta.begin() as connection:
-            connection.execute(insert(runs).values(id=run_id, **key, **fresh))
-        return run_id
-    except IntegrityError:
-        pass
-    where = [runs.c[name] == value for name, value in key.items()]
-    stale = runs.c.started_ms < now_ms - LEASE_MS
-    free = (runs.c.state != "running") | stale
-    if reason == "schedule":
-        free = (runs.c.state == "failed") | ((runs.c.state == "running") & stale)
-    with desk.store.meta.begin() as connection:
-        again = 1 if reason == "late_data" else 0
-        taken = connection.execute(update(runs).where(*where, free).values(repeats=runs.c.repeats + again, **fresh))
-        if not taken.rowcount:
-            return None
-        return str(connection.execute(select(runs.c.id).where(*where)).scalar_one())
-
-
-def _run_id(desk: Desk, tenant: str, verse: Verse, end: datetime) -> str:
-    wanted = select(runs.c.id).where(*repository.runs_of(tenant, verse), runs.c.timestamp_s == int(end.timestamp()))
-    with desk.store.meta.connect() as connection:
-        return str(connection.execute(wanted).scalar_one())
-
-
-def _fail(desk: Desk, run_id: str, error: Exception, seconds: float) -> None:
-    # Texts of other errors may hold values of messages.
-    reason = str(error) if isinstance(error, MonaError) else type(error).__name__
-    with desk.store.meta.begin() as connection:
-        connection.execute(
-            update(runs).where(runs.c.id == run_id).values(state="failed", seconds=seconds, error=reason[:2000])
-        )
-
-
-def get_run(store: Store, tenant: str, run_id: str) -> Json:
-    """The run object of the specification. Raises NotFound."""
-    with store.meta.connect() as connection:
-        row = connection.execute(select(runs).where(runs.c.id == run_id, runs.c.tenant == tenant)).first()
-    if row is None:
-        raise NotFound(f"there is no run {run_id}")
-    return run_json(row)
-
-
-def list_runs(
-    store: Store, tenant: str, *, context_class: str | None = None, verse_name: str | None = None, limit: int = 50
-) -> list[Json]:
-    """The newest runs first."""
-    c = runs.c
-    wanted = select(runs).where(c.tenant == tenant).order_by(c.started_ms.desc(), c.id).limit(limit)
-    if context_class is not None:
-        wanted = wanted.where(c.context_class == context_class)
-    if verse_name is not None:
-        wanted = wanted.where(c.verse_name == verse_name)
-    with store.meta.connect() as connection:
-        return [run_json(row) for row in connection.execute(wanted)]
-
-
-def run_json(row: Any) -> Json:
-    """A row of the table as the object of the specification."""
-    report = row.report or {}
-    return {
-        "id": row.id,
-        "arc_class": row.context_class,
-        "stanza_name": row.stanza,
-        "verse_name": row.verse_name,
-        "timestamp": row.timestamp_s,
-        "started": row.started_ms / 1000,
-        "seconds": row.seconds,
-        "state": "running" if row.state == "saved" else row.state,
-        "reason": row.reason,
-        "candidates": report.get("candidates", 0),
-        "pruned": report.get("pruned", 0),
-        "tests": report.get("tests", 0),
-        "passed_level": report.get("passed_level", 0),
-        "passed_chance": report.get("passed_chance", 0),
-        "insights": row.insight_ids or [],
-        "expected_false": report.get("expected_false"),
-        "max_depth_used": report.get("max_depth_used", 0),
-        "notes": report.get("notes", []),
-        "error": row.error,
     }
 
 

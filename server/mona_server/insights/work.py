@@ -17,7 +17,8 @@ from mona_server.errors import BadRequest, MonaError, NotFound
 from mona_server.insights import recreate, repository
 from mona_server.insights.data import ClassData
 from mona_server.insights.due import RUN_JOB, Due, due, tenants, unfollowed
-from mona_server.insights.runs import REASONS, Desk, finish_saved, run_at
+from mona_server.insights.runs import REASONS, Desk, run_at
+from mona_server.insights.telling import finish_saved
 from mona_server.store import jobs
 from mona_server.store.store import Store
 from mona_server.store.tables_insights import runs
@@ -89,7 +90,7 @@ def recover(desk: Desk, now: datetime) -> None:
     for tenant in tenants(desk.store):
         revision = revisions.active(desk.store.meta, tenant)
         for one in frozen.classes(desk.store.meta, revision).values() if revision else ():
-            finish_saved(desk, tenant, one, now)
+            finish_saved(desk.store, tenant, one, now, public_url=desk.public_url)
 
 
 def follow_configurations(desk: Desk, clock: Clock, stopped: Stopped = lambda: False) -> bool:

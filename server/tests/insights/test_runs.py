@@ -12,7 +12,8 @@ from sqlalchemy import select
 
 from mona_server.detect.verses import VERSES
 from mona_server.errors import BadRequest
-from mona_server.insights.runs import get_run, list_runs, run_at
+from mona_server.insights.run_records import get_run, list_runs
+from mona_server.insights.runs import run_at
 from mona_server.store.tables_insights import data_alerts, insights
 from tests.insights.mill import DAY, TENANT, Mill
 

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from mona_server.errors import BadRequest, NotFound
 from mona_server.insights import due, work
 from mona_server.insights.process import serve
-from mona_server.insights.runs import list_runs
+from mona_server.insights.run_records import list_runs
 from mona_server.store import jobs
 from mona_server.store.tables_insights import insights, runs
 from mona_server.store.tables_notify import deliveries
@@ -244,7 +244,7 @@ def test_tenants_do_not_see_each_other(mill: Mill) -> None:
     outcome = mill.run(NAME, T0 + 14 * DAY)
     assert outcome.insights
     from mona_server.insights import listing
-    from mona_server.insights.runs import get_run
+    from mona_server.insights.run_records import get_run
 
     with pytest.raises(NotFound):
         get_run(mill.store, "other", outcome.id)

@@ -24,11 +24,12 @@ from mona_server.api.shapes import (
     Limit,
     check_unchanged,
     page,
+    read_position,
     single,
 )
 from mona_server.api.v1 import models as m
 from mona_server.errors import NotFound
-from mona_server.insights import export, listing, people, runs
+from mona_server.insights import export, listing, people, run_records
 
 router = APIRouter(tags=["insights"])
 
@@ -165,18 +166,21 @@ def list_runs(
     context_class: Annotated[str | None, Query(max_length=128)] = None,
     verse: Annotated[str | None, Query(description="Only runs of this verse.")] = None,
     limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> Response:
     """The newest runs first."""
     name = context_class or insight_asks.only_class(caller)
-    return page(
-        runs.list_runs(edge_of(request).store, caller.tenant, context_class=name, verse_name=verse, limit=limit)
-    )
+    after = read_position(cursor)
+    store = edge_of(request).store
+    found = run_records.list_runs(store, caller.tenant, context_class=name, verse_name=verse, limit=limit, after=after)
+    last = (round(found[-1]["started"] * 1000), found[-1]["id"]) if len(found) == limit else None
+    return page(found, last)
 
 
 @router.get("/runs/{run_id}", response_model=m.Run)
 def get_run(request: Request, caller: InsightReader, run_id: str) -> Response:
     """One run: candidates, tests, what passed, time, insights."""
-    found = runs.get_run(edge_of(request).store, caller.tenant, run_id)
+    found = run_records.get_run(edge_of(request).store, caller.tenant, run_id)
     if not caller.may(Permission.INSIGHTS_READ, found["arc_class"]):
         raise NotFound(f"there is no run {run_id}")
     return single(request, found)
