@@ -1,7 +1,7 @@
 """Fields of a context: built in order of the configuration from its merged variables. Pure.
 
-A :class:`FieldBuilder` is made once per configuration revision. Most fields are plain copies of one variable, and
-one short loop does those; the others are closures with their sources, arguments and casts bound.
+A :class:`FieldBuilder` is made once per configuration revision. Most fields are plain copies of one variable, which a
+few calls over the whole row do; the others are closures with their sources, arguments and casts bound.
 
 >>> from mona_server.config.model import ContextClass, Field, Source
 >>> loan = ContextClass(name="LOAN", fields={
@@ -16,8 +16,10 @@ one short loop does those; the others are closures with their sources, arguments
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
+from operator import contains, itemgetter, not_
+from typing import Any, Final, NamedTuple
 
 from mona_server.config import casts
 from mona_server.config.functions import FUNCTIONS, ArgContext, BuildFunction, Problem
@@ -38,7 +40,33 @@ instead of a clock, so that the same context always gives the same fields."""
 
 _LARGEST: Final = 1.7976931348623157e308
 """The largest double: what is beyond it, NaN too, is no number."""
-_NATIVE: Mapping[str | None, type] = {"numeric": float, "string": str, "boolean": bool}
+_ABSENT = frozenset({type(None)})
+_NATIVE: Mapping[str | None, frozenset[type]] = {
+    "numeric": _ABSENT | {float, int},
+    "string": _ABSENT | {str},
+    "boolean": _ABSENT | {bool},
+}
+"""Classes of values that need no cast."""
+
+
+class _Copy(NamedTuple):
+    """A saved field that is one variable, cast."""
+
+    name: str
+    variable: str
+    kind: FieldType
+    cast: casts.Cast
+
+
+class _Step(NamedTuple):
+    """A field that is computed, saved or not."""
+
+    name: str
+    position: int | None
+    """Its column; None when it is not saved."""
+    run: Run
+    cost: Callable[[Variables, Built], int] | None
+    """For a function of long texts, nanoseconds that it will take."""
 
 
 class FieldBuilder:
@@ -52,15 +80,27 @@ class FieldBuilder:
         self.columns: Mapping[str, FieldType] = {
             name: field.type for name, field in context_class.saved_fields.items() if field.type is not None
         }
+        positions = {name: i for i, name in enumerate(self.columns)}
         context = ArgContext(data=context_class.data, time_zone=context_class.time_zone)
         earlier = _Earlier()
         steps = []
+        copies: dict[int, _Copy] = {}
         for field in context_class.fields.values():
             if field.active:
-                steps.append(_compile(field, earlier, context))
+                copy = _plain_copy(field, earlier)
+                if copy is not None:
+                    copies[positions[field.name]] = copy
+                else:
+                    steps.append(_compile(field, positions.get(field.name), earlier, context))
                 earlier.add(field)
+        self._copies = copies
+        # One entry per column; that of a computed field reads a variable which no message can have.
+        self._variables = [copies[i].variable if i in copies else None for i in range(len(positions))]
+        self._native = [_NATIVE[copies[i].kind] if i in copies else _ABSENT for i in range(len(positions))]
+        self._numbers = _picker([i for i, copy in copies.items() if copy.kind == "numeric"])
         self._steps = tuple(steps)
-        self._unsaved = tuple(name for name in earlier.names if not context_class.fields[name].saved)
+        self._named = tuple((copy.name, i) for i, copy in copies.items()) if steps else ()
+        self._order = {name: i for i, name in enumerate(earlier.names)}
 
     def build(self, values: Variables, context_time_ms: int) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         """The saved fields that have a value, and (field, reason) for each one that could not be built.
@@ -69,48 +109,82 @@ class FieldBuilder:
         int (ms), geopoint and geoshape → GeoJSON text; a string or boolean field that met an array → sorted list
         of its distinct elements. Reasons never hold a value.
         """
-        fields: dict[str, Any] = {}
+        row, _, problems = self.build_row(values, context_time_ms)
+        return {name: value for name, value in zip(self.columns, row, strict=True) if value is not None}, problems
+
+    def build_row(
+        self, values: Variables, context_time_ms: int
+    ) -> tuple[list[Any], Sequence[int], list[tuple[str, str]]]:
+        """The same as one value (or None) per column, and the positions of those that are lists.
+
+        This is most of what folding does to a message, so the usual case, where no copy needs a cast, has no loop.
+        """
+        row: list[Any] = list(map(values.get, self._variables))  # type: ignore[arg-type]
         problems: list[tuple[str, str]] = []
+        lists: list[int] = []
+        native = list(map(contains, self._native, map(type, row)))
+        if not all(native):
+            for i in compress(range(len(row)), map(not_, native)):
+                self._cast(i, row, problems)
+                if row[i].__class__ is list:
+                    lists.append(i)
+        if not self._finite(row):
+            for i, copy in self._copies.items():
+                if copy.kind == "numeric" and row[i] is not None and not -_LARGEST <= row[i] <= _LARGEST:
+                    self._cast(i, row, problems)
+        if self._steps:
+            self._compute(row, lists, problems, values, context_time_ms)
+        if len(problems) > 1:
+            problems.sort(key=lambda problem: self._order[problem[0]])
+        return row, lists, problems
+
+    def _cast(self, i: int, row: list[Any], problems: list[tuple[str, str]]) -> None:
+        copy = self._copies[i]
+        try:
+            row[i] = copy.cast(row[i])
+        except Problem as problem:
+            row[i] = None
+            problems.append((copy.name, str(problem)))
+
+    def _finite(self, row: list[Any]) -> bool:
+        """Whether all copied numbers are finite; False also when their sum is too large, so look at each then."""
+        try:
+            return math.isfinite(sum(filter(None, self._numbers(row)), 0.0))
+        except OverflowError:
+            return False
+
+    def _compute(
+        self,
+        row: list[Any],
+        lists: list[int],
+        problems: list[tuple[str, str]],
+        values: Variables,
+        context_time_ms: int,
+    ) -> None:
+        built: Built = {name: row[i] for name, i in self._named}
         spent_ns = 0
-        get = values.get
-        for name, variable, native, cast, run, cost in self._steps:
-            if native is not None:
-                value: Any = get(variable)
-                kind = value.__class__
-                # Most values of most messages end here, so this loop is what building costs.
-                if kind is native or (kind is int and native is float):
-                    if native is not float or -_LARGEST <= value <= _LARGEST:
-                        fields[name] = value
-                        continue
-                elif value is None:
+        for name, position, run, cost in self._steps:
+            if cost is not None:
+                spent_ns += cost(values, built)
+                if spent_ns > BUDGET_NS:
+                    problems.append((name, "not built: the texts of this context are too long"))
                     continue
-                try:
-                    value = cast(value)
-                except Problem as problem:
-                    problems.append((name, str(problem)))
-                    continue
-            else:
-                if cost is not None:
-                    spent_ns += cost(values, fields)
-                    if spent_ns > BUDGET_NS:
-                        problems.append((name, "not built: the texts of this context are too long"))
-                        continue
-                try:
-                    value = run(values, fields, context_time_ms)
-                except Problem as problem:
-                    problems.append((name, str(problem)))
-                    continue
-            if value is not None:
-                fields[name] = value
-        for name in self._unsaved:
-            fields.pop(name, None)
-        return fields, problems
+            try:
+                value = built[name] = run(values, built, context_time_ms)
+            except Problem as problem:
+                problems.append((name, str(problem)))
+                continue
+            if position is not None:
+                row[position] = value
+                if value.__class__ is list:
+                    lists.append(position)
 
 
-_Step = tuple[str, str, Any, Any, Any, Any]
-"""Of a plain copy: field, variable, class of values that need no cast (float: int too), cast. Of a computed field: field,
-"", None, None, run, and for a function of long texts what it will cost. Untyped, because the loop
-above tells the two apart by what it has at hand."""
+def _picker(positions: list[int]) -> Callable[[list[Any]], tuple[Any, ...]]:
+    """The values at some positions of a row."""
+    if not positions:
+        return lambda _row: ()
+    return itemgetter(*positions, positions[0])  # one more, or a single position would give no tuple
 
 
 _PASSES_ON = frozenset({"identity", "coalesce", "default_if_null", "min", "max"})
@@ -124,11 +198,11 @@ class _Earlier:
     """
 
     def __init__(self) -> None:
-        self.names: set[str] = set()
+        self.names: dict[str, None] = {}
         self.times: set[str] = set()
 
     def add(self, field: Field) -> None:
-        self.names.add(field.name)
+        self.names[field.name] = None
         if field.type == "timestamp" if field.saved else self.gives_time(field):
             self.times.add(field.name)
 
@@ -140,18 +214,23 @@ class _Earlier:
         return field.function in _PASSES_ON and bool(names) and self.times.issuperset(names)
 
 
-def _compile(field: Field, earlier: _Earlier, context: ArgContext) -> _Step:
+def _plain_copy(field: Field, earlier: _Earlier) -> _Copy | None:
     cast = _cast(field, earlier)
-    if field.function == "identity" and cast is not None and field.type in _NATIVE:
-        (source,) = field.sources
-        (name, *others) = source.names
-        if not others and source.default is None and name not in earlier.names and not _is_path(name):
-            return field.name, name, _NATIVE[field.type], cast, None, None
+    if field.function != "identity" or cast is None or field.type is None or field.type not in _NATIVE:
+        return None
+    (source,) = field.sources
+    (name, *others) = source.names
+    if others or source.default is not None or name in earlier.names or _is_path(name):
+        return None
+    return _Copy(field.name, name, field.type, cast)
+
+
+def _compile(field: Field, position: int | None, earlier: _Earlier, context: ArgContext) -> _Step:
     function = FUNCTIONS[field.function]
     reads = [_source(source, earlier, function, i) for i, source in enumerate(field.sources)]
     body = function.prepare(field.args, len(field.sources), context)
-    run = _run(function, body, reads, cast)
-    return field.name, "", None, None, run, _cost(reads, function.cost_ns) if function.cost_ns else None
+    run = _run(function, body, reads, _cast(field, earlier))
+    return _Step(field.name, position, run, _cost(reads, function.cost_ns) if function.cost_ns else None)
 
 
 def _run(function: BuildFunction, body: Callable[..., Any], reads: list[Read], cast: casts.Cast | None) -> Run:

@@ -94,7 +94,7 @@ class Buckets:
             return "-1" if i in (0, len(self.edges)) else str(i - 1)
 
         if len(self) == 0:
-            return f"CASE WHEN {column} IS NULL THEN NULL ELSE -1 END"
+            return f"CASE WHEN {column} IS NULL OR isnan({column}) THEN NULL ELSE -1 END"
         first = 1 if self.edges[0] == -math.inf else 0
         last = len(self.edges) - 1 if self.edges[-1] == math.inf else len(self.edges)
         body = choose(first, last)

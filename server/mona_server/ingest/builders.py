@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,8 +17,10 @@ class Builder(Protocol):
         """Saved field → type, in order."""
         ...
 
-    def build(self, values: Mapping[str, Any], context_time_ms: int) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-        """Fields that have a value, and (field, reason) for each that could not be built."""
+    def build_row(
+        self, values: Mapping[str, Any], context_time_ms: int
+    ) -> tuple[list[Any], Sequence[int], list[tuple[str, str]]]:
+        """One value or None per column, positions of those that are lists, (field, reason) for each not built."""
         ...
 
 

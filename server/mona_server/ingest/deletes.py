@@ -109,7 +109,7 @@ def _remove_ids(
     wanted: Callable[[Document], bool] = lambda _: True,
 ) -> int:
     connection = folder.store.state.connection
-    found = documents.load(connection, {(class_id, context_id) for context_id in ids})
+    found = documents.find(connection, class_id, ids)
     kept = {document.context_id for document in found.values() if not wanted(document)}
     removed = [document for document in found.values() if document.context_id not in kept]
     # One that is not stored may have left rows: releases before 1.0 kept the past of what a message deleted.

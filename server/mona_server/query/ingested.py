@@ -268,7 +268,7 @@ def merged_messages(dataset: Dataset, ids: Collection[str]) -> dict[str, Any]:
         class_id = catalog.find_class(connection, dataset.tenant, dataset.name)
         if class_id is None:
             return {}
-        found = documents.load(connection, [(class_id, context_id) for context_id in ids])
+        found = documents.find(connection, class_id, ids)
     return {key[1]: json.loads(document.variables) for key, document in found.items()}
 
 

@@ -52,9 +52,7 @@ def read_context(store: Store, tenant: str, context_class: str, context_id: str)
     with store.state.reading() as connection:
         class_id = catalog.find_class(connection, tenant, context_class)
         document = (
-            None
-            if class_id is None
-            else documents.load(connection, [(class_id, context_id)]).get((class_id, context_id))
+            None if class_id is None else documents.find(connection, class_id, [context_id]).get((class_id, context_id))
         )
         if document is None or class_id is None:
             raise NotFound(f"context class {context_class} has no such context")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 Key = tuple[int, str]
@@ -39,10 +39,15 @@ def hash_key(class_id: int, context_id: str) -> int:
     return int.from_bytes(digest.digest(), "big")
 
 
-def load(connection: sqlite3.Connection, keys: Collection[Key]) -> dict[Key, Document]:
+def find(connection: sqlite3.Connection, class_id: int, context_ids: Iterable[str]) -> dict[Key, Document]:
+    """The documents of these contexts that exist."""
+    return load(connection, {(class_id, context_id): hash_key(class_id, context_id) for context_id in context_ids})
+
+
+def load(connection: sqlite3.Connection, hashes: Mapping[Key, int]) -> dict[Key, Document]:
     """The documents of these keys that exist. One pass over the index in its order."""
-    wanted = {hash_key(*key): key for key in keys}
-    several = set(keys) if len(wanted) != len(keys) else ()  # two wanted keys with one hash
+    wanted = {hash_: key for key, hash_ in hashes.items()}
+    several = hashes if len(wanted) != len(hashes) else ()  # two wanted keys with one hash
     found: dict[Key, Document] = {}
     # One statement for any number of keys; in the order of the index, so that each of its pages is read once.
     rows = connection.execute(

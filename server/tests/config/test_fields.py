@@ -184,3 +184,44 @@ def test_a_built_value_fits_its_column(value: Any) -> None:
             assert built_value
             assert len(set(built_value)) == len(built_value)
     assert not set(fields) & {name for name, _ in problems}
+
+
+@given(
+    st.fixed_dictionaries({}, optional=dict.fromkeys("abcd", JSON)),
+    st.permutations(["a", "b", "c", "d", "twice", "hour"]),
+)
+def test_a_row_says_the_same_as_the_fields(variables: dict[str, Any], order: list[str]) -> None:
+    """One value per column in the order of the columns, lists pointed out, whatever the order of plain and computed."""
+    fields = {
+        "a": {"type": "numeric"},
+        "b": {"type": "string"},
+        "c": {"type": "boolean"},
+        "d": {"type": "numeric"},
+        "twice": {"type": "numeric", "function": "multiply", "source": "d", "args": [2]},
+        "hour": {"type": "numeric", "function": "hour_of_day", "source": "a"},
+    }
+    builder = FieldBuilder(read_class({name: fields[name] for name in order}))
+    row, lists, problems = builder.build_row(variables, 0)
+    expected, same_problems = builder.build(variables, 0)
+    assert dict(zip(order, row, strict=True)) == {name: expected.get(name) for name in order}
+    assert sorted(lists) == [i for i, value in enumerate(row) if isinstance(value, list)]
+    assert problems == same_problems
+    assert [name for name, _ in problems] == [name for name in order if name in dict(problems)]
+    for name, kind in (("a", "numeric"), ("b", "string"), ("c", "boolean"), ("d", "numeric")):
+        alone = FieldBuilder(read_class({name: {"type": kind}})).build(variables, 0)
+        assert alone[0].get(name) == expected.get(name)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, -(10**400)])
+def test_numbers_beyond_a_double_are_no_numbers(value: float) -> None:
+    """Each is found among good ones, and two that cancel out are found too."""
+    builder = FieldBuilder(read_class({name: {"type": "numeric"} for name in "xyz"}))
+    fields, problems = builder.build({"x": value, "y": 1, "z": -value}, 0)
+    assert fields == {"y": 1}
+    assert problems == [("x", "numeric: not a finite number"), ("z", "numeric: not a finite number")]
+
+
+def test_large_numbers_are_numbers() -> None:
+    """Their sum is beyond a double, they are not."""
+    builder = FieldBuilder(read_class({name: {"type": "numeric"} for name in "xy"}))
+    assert builder.build({"x": 1.7e308, "y": 1.7e308}, 0) == ({"x": 1.7e308, "y": 1.7e308}, [])

@@ -331,10 +331,10 @@ class Faulty:
 
     columns: ClassVar = {"s": "string", "t": "timestamp"}
 
-    def build(self, values: Any, context_time_ms: int) -> Any:
+    def build_row(self, values: Any, context_time_ms: int) -> Any:
         if values.get("bad"):
             raise ZeroDivisionError
-        return {"s": ["\ud800x"] if values.get("list") else "\ud800x", "t": 2**70}, []
+        return [["\ud800x"] if values.get("list") else "\ud800x", 2**70], [0] if values.get("list") else [], []
 
 
 def test_a_defect_of_a_field_function_does_not_stop_the_fold(lab: Lab) -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mona_server.config.fields import BUDGET_NS, FieldBuilder
-from mona_server.config.functions import FUNCTIONS, GROUPS, ArgContext, BadArg, BuildFunction
+from mona_server.config.functions import FUNCTIONS, GROUPS, ArgContext, BadArg, BuildFunction, Problem
 from mona_server.config.model import ContextClass, Field, Source
 
 NOW_MS = 1611930299000
@@ -41,12 +41,11 @@ def run(function: BuildFunction, sources: tuple[Any, ...], args: tuple[Any, ...]
         sources=tuple(Source((name,)) for name in names),
         saved=False,
     )
-    # The next field sees the result before any cast.
-    seen = Field(name="seen", type="string", function="type_name", sources=(Source(("r",)),))
-    builder = FieldBuilder(ContextClass(name="C", fields={"r": field, "seen": seen}))
-    builder._unsaved = ()
-    values, problems = builder.build(dict(zip(names, sources, strict=True)), NOW_MS)
-    return values.get("r"), [reason for _, reason in problems]
+    (step,) = FieldBuilder(ContextClass(name="C", fields={"r": field}))._steps
+    try:
+        return step.run(dict(zip(names, sources, strict=True)), {}, NOW_MS), []
+    except Problem as problem:
+        return None, [str(problem)]
 
 
 @EVERY
