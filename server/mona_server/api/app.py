@@ -45,6 +45,7 @@ V1_ROUTERS = tuple(
     part.router
     for part in (
         openapi,
+        health,
         meta,
         session,
         classes,

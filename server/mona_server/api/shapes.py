@@ -100,6 +100,17 @@ def read_cursor(cursor: str | None) -> Any:
         raise BadRequest("the cursor is not one of ours", hint="start again without a cursor") from None
 
 
+def read_position(cursor: str | None) -> tuple[float, str] | None:
+    """The last item of the page before, in a list by time and id. Raises :class:`BadRequest`."""
+    match read_cursor(cursor):
+        case None:
+            return None
+        case [int() | float() as time, str(item_id)] if abs(time) < 2**53:
+            return time, item_id
+        case _:
+            raise BadRequest("the cursor is not one of ours", hint="start again without a cursor")
+
+
 def etag_of(value: Any) -> str:
     """A strong ETag of a JSON value."""
     return f'"{hashlib.blake2b(msgspec.json.encode(value, order="sorted"), digest_size=12).hexdigest()}"'

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mona_server.store.inbox import HOUR_MS
@@ -70,7 +70,8 @@ def ingestion(store: Store, tenant: str, context_class: str, from_ms: int, to_ms
 
     ``{"hours": [{"hour_ms", "messages": {"OVERWRITE new": n, ...}, "contexts": {"new": n, "updated": n}, "refused":
     {reason: n}, "build_errors": [{"field", "reason", "count", "examples"}], "unknown_variables": {name: n},
-    "cut_texts": n, "late_updates": {"count", "p50_s", "p95_s"}}], "replays": [{"hour_ms", "requests", "messages"}]}``.
+    "cut_texts": n, "late_updates": {"count", "p50_s", "p95_s"}}], "late_updates": of all hours, "replays": [{"hour_ms",
+    "requests", "messages"}]}``.
     The replayed requests are those of the whole tenant: they are answered without being read.
     """
     rows = store.state.connection.execute(
@@ -91,15 +92,14 @@ def ingestion(store: Store, tenant: str, context_class: str, from_ms: int, to_ms
             hour[what] = count
         else:
             hour[what][item] = count
+    together: Counter[int] = Counter()
     for hour_ms, bins in late.items():
-        hours[hour_ms]["late_updates"] = {
-            "count": sum(bins.values()),
-            "p50_s": _quantile(bins, 0.5),
-            "p95_s": _quantile(bins, 0.95),
-        }
+        hours[hour_ms]["late_updates"] = _late_updates(bins)
+        together.update(bins)
     replays = store.inbox.replays(tenant, from_ms // HOUR_MS * HOUR_MS, to_ms)
     return {
         "hours": list(hours.values()),
+        "late_updates": _late_updates(together),
         "replays": [{"hour_ms": h, "requests": r, "messages": m} for h, r, m in replays],
     }
 
@@ -113,11 +113,16 @@ def _empty(hour_ms: int) -> dict[str, Any]:
         "build_errors": [],
         "unknown_variables": {},
         "cut_texts": 0,
-        "late_updates": {"count": 0, "p50_s": None, "p95_s": None},
+        "late_updates": _late_updates({}),
     }
 
 
-def _quantile(bins: dict[int, int], share: float) -> float:
+def _late_updates(bins: Mapping[int, int]) -> dict[str, Any]:
+    quantiles = (_quantile(bins, 0.5), _quantile(bins, 0.95)) if bins else (None, None)
+    return {"count": sum(bins.values()), "p50_s": quantiles[0], "p95_s": quantiles[1]}
+
+
+def _quantile(bins: Mapping[int, int], share: float) -> float:
     wanted = share * sum(bins.values())
     seen = 0
     for age_bin in sorted(bins):

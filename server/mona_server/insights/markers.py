@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, insert, or_, select
+from sqlalchemy import Connection, Engine, and_, delete, insert, or_, select
 
 from mona_server.errors import BadRequest, NotFound
 from mona_server.insights.explain import Marker
@@ -60,8 +60,12 @@ def listed(
     from_s: float | None = None,
     to_s: float | None = None,
     context_class: str | None = None,
+    after: tuple[float, str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Markers that touch ``[from_s, to_s)``, newest first; ``context_class``: of this class or of every class."""
+    """Markers that touch ``[from_s, to_s)``, newest first; ``context_class``: of this class or of every class.
+
+    ``after``: only those that follow the one with this time and id.
+    """
     c = markers.c
     wanted = select(markers).where(c.tenant == tenant)
     if from_s is not None:
@@ -70,6 +74,8 @@ def listed(
         wanted = wanted.where(c.time_s < to_s)
     if context_class is not None:
         wanted = wanted.where(or_(c.context_class == context_class, c.context_class.is_(None)))
+    if after is not None:
+        wanted = wanted.where(or_(c.time_s < after[0], and_(c.time_s == after[0], c.id > after[1])))
     return [to_json(row) for row in db.execute(wanted.order_by(c.time_s.desc(), c.id)).mappings()]
 
 

@@ -15,7 +15,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, and_, or_, select, update
+from sqlalchemy import Connection, Engine, and_, or_, select, update
 
 from mona_server.errors import NotFound
 from mona_server.store.tables_jobs import jobs
@@ -50,20 +50,27 @@ class LostJob(Exception):
 
 def create(meta: Engine, tenant: str, kind: str, parameters: dict[str, Any], now_ms: int, *, author: str = "") -> str:
     """Queue a job; returns its id."""
-    job_id = uuid.uuid4().hex
     with meta.begin() as connection:
-        connection.execute(
-            jobs.insert().values(
-                id=job_id,
-                tenant=tenant,
-                kind=kind,
-                parameters=parameters,
-                state="queued",
-                author=author,
-                created_ms=now_ms,
-                updated_ms=now_ms,
-            )
+        return create_with(connection, tenant, kind, parameters, now_ms, author=author)
+
+
+def create_with(
+    connection: Connection, tenant: str, kind: str, parameters: dict[str, Any], now_ms: int, *, author: str = ""
+) -> str:
+    """:func:`create` within a transaction of the caller's."""
+    job_id = f"job_{uuid.uuid4().hex}"
+    connection.execute(
+        jobs.insert().values(
+            id=job_id,
+            tenant=tenant,
+            kind=kind,
+            parameters=parameters,
+            state="queued",
+            author=author,
+            created_ms=now_ms,
+            updated_ms=now_ms,
         )
+    )
     return job_id
 
 
@@ -76,9 +83,14 @@ def get(meta: Engine, tenant: str, job_id: str) -> Job:
     return _job(row)
 
 
-def recent(meta: Engine, tenant: str, *, kind: str | None = None, limit: int = 50) -> list[Job]:
-    """The newest jobs of a tenant first."""
+def recent(
+    meta: Engine, tenant: str, *, kind: str | None = None, limit: int = 50, after: tuple[float, str] | None = None
+) -> list[Job]:
+    """The newest jobs of a tenant first; ``after`` the one with this creation time and id."""
     query = select(jobs).where(jobs.c.tenant == tenant).order_by(jobs.c.created_ms.desc(), jobs.c.id).limit(limit)
+    if after is not None:
+        made, last = after
+        query = query.where(or_(jobs.c.created_ms < made, and_(jobs.c.created_ms == made, jobs.c.id > last)))
     if kind is not None:
         query = query.where(jobs.c.kind == kind)
     with meta.connect() as connection:

@@ -196,6 +196,47 @@ def test_distribution_of_the_metric(found: Api) -> None:
     assert found.client.request("PATCH", path, json=changed, headers=headers).status_code == 200
 
 
+def test_a_context_names_its_insights(found: Api) -> None:
+    """Those whose judged window and segment hold it; an archived insight is nobody's."""
+    insight_id = found.get("/api/v1/insights").json()["items"][0]["insight_id"]
+    for context_id, insights in (("0-1", [insight_id]), ("0-0", []), ("1-1", [])):
+        assert found.get(f"/api/v1/classes/LOAN/contexts/{context_id}").json()["insights"] == insights, context_id
+    found.client.request("PATCH", f"/api/v1/insights/{insight_id}", json={"archived": True}, headers=found.token())
+    assert found.get("/api/v1/classes/LOAN/contexts/0-1").json()["insights"] == []
+
+
+def test_fields_name_their_uses(found: Api) -> None:
+    """The verse that follows or segments by a field stands with it."""
+    shown = {one["name"]: one["used_by"] for one in found.get("/api/v1/classes/LOAN/fields").json()["items"]}
+    used = [{"kind": "verse", "name": "first__AverageDrift"}]
+    assert shown == {"score": used, "city": used}
+
+
+@pytest.mark.parametrize(("path", "first"), [("runs", 2), ("jobs", 2), ("events", 2), ("views", 2)])
+def test_lists_by_time_page_to_their_end(found: Api, path: str, first: int) -> None:
+    """Page by page each item once, newest first, whatever has the same time; a foreign cursor is refused."""
+    desk = Desk.of(found.store)
+    for i in range(4):
+        found.post("/api/v1/runs", {"context_class": "LOAN", "timestamp": T - i * DAY})
+        answer_jobs(desk, lambda i=i: datetime.fromtimestamp(found.now_ms / 1000 + i // 2, UTC))  # type: ignore[misc]
+        found.post("/api/v1/events", {"time": T + i // 2, "title": f"e{i}"})
+        found.post("/api/v1/views", {"name": f"v{i}"})
+    desk.engine.close()
+    everything = [item["id"] for item in found.get(f"/api/v1/{path}?limit=1000").json()["items"]]
+    assert len(everything) >= 4
+    walked: list[str] = []
+    cursor = ""
+    while True:
+        page = found.get(f"/api/v1/{path}?limit={first}{cursor}").json()
+        walked += [item["id"] for item in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    assert walked == everything
+    for wrong in ("rubbish", "WzFd", "WyJhIiwxXQ"):
+        assert found.get(f"/api/v1/{path}?cursor={wrong}").status_code == 400
+
+
 def test_distribution_of_what_is_gone(found: Api) -> None:
     """Without its field an insight can still be read; its distribution cannot."""
     insight_id = found.get("/api/v1/insights").json()["items"][0]["insight_id"]

@@ -16,6 +16,8 @@ from tests.api.conftest import Api
 OPEN = {
     ("GET", "/health"),
     ("GET", "/ready"),
+    ("GET", "/api/v1/health"),
+    ("GET", "/api/v1/ready"),
     ("GET", "/.well-known/jwks.json"),
     ("GET", "/api/v1/version"),
     ("GET", "/api/v1/openapi.json"),

@@ -206,7 +206,7 @@ def test_everybody_without_token_is_refused_everywhere(api: Api) -> None:
         for method, operation in operations.items():
             if operation.get("security") == [] or path in {"/health", "/ready", "/.well-known/jwks.json"}:
                 continue
-            if path in {"/api/v1/version", "/api/v1/session", "/api/v1/session/password"}:
+            if path.removeprefix("/api/v1") in {"/version", "/session", "/session/password", "/health", "/ready"}:
                 continue
             answer = api.client.request(method.upper(), path.replace("{", "").replace("}", ""))
             assert answer.status_code == 401, (method, path, answer.text)

@@ -177,7 +177,10 @@ def test_classes(api: Api) -> None:
     assert api.get("/api/v1/classes/NOPE").status_code == 404
     assert api.get("/api/v1/classes", token=api.token(tenant="acme")).json()["items"] == []
     report = api.get("/api/v1/classes/LOAN/ingestion").json()
-    assert sum(hour["contexts"]["new"] for hour in report["hours"]) == 3
+    (frame,) = report["frames"]
+    assert (frame["messages"], frame["new_contexts"], frame["updates"], frame["refused"]) == (3, 3, 0, 0)
+    assert (report["resolution"], report["duplicates"], report["refused_by_reason"]) == ("1h", 0, [])
+    assert report["update_age_seconds"] == {"p50": None, "p95": None}
 
 
 def test_old_generation_by_setting(make_api: Callable[..., Api]) -> None:

@@ -14,7 +14,6 @@ from mona_server.api.identity import audit
 from mona_server.api.shapes import DataManager, Investigator, page, single
 from mona_server.api.v1 import models as m
 from mona_server.errors import BadRequest
-from mona_server.ingest import report
 from mona_server.store import jobs
 
 router = APIRouter(tags=["classes"])
@@ -55,7 +54,7 @@ def ingestion(
     from_ms = to_ms - 7 * _DAY_MS if from_ is None else round(from_ * 1000)
     if not from_ms < to_ms:
         raise BadRequest("to: must be after from")
-    return JSON(report.ingestion(edge.store, caller.tenant, context_class, from_ms, to_ms))
+    return JSON(classes.ingestion(edge, caller, context_class, from_ms, to_ms))
 
 
 @router.delete("/classes/{context_class}/contexts/{context_id}", status_code=202, response_model=m.JobId)

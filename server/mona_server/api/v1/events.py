@@ -14,7 +14,7 @@ from mona_server.api.configs import require_everywhere
 from mona_server.api.edge import edge_of
 from mona_server.api.identity import audit
 from mona_server.api.identity.roles import Permission
-from mona_server.api.shapes import DataManager, Input, InsightReader, Limit, page
+from mona_server.api.shapes import Cursor, DataManager, Input, InsightReader, Limit, page, read_position
 from mona_server.api.v1 import models as m
 from mona_server.insights import markers
 
@@ -60,6 +60,7 @@ def list_events(
     request: Request,
     caller: InsightReader,
     limit: Limit = 200,
+    cursor: Cursor = None,
     from_: Annotated[float | None, Query(alias="from", description="Unix seconds.")] = None,
     to: Annotated[float | None, Query(description="Unix seconds, excluded.")] = None,
     context_class: Annotated[str | None, Query(description="Events of this class, and of all classes.")] = None,
@@ -67,11 +68,13 @@ def list_events(
 ) -> Response:
     """Markers, newest first."""
     with edge_of(request).meta.connect() as db:
-        known = markers.listed(db, caller.tenant, from_s=from_, to_s=to, context_class=context_class)
-    found = [event for event in known if _may_see(caller, event["contextClass"])][:limit]
+        after = read_position(cursor)
+        known = markers.listed(db, caller.tenant, from_s=from_, to_s=to, context_class=context_class, after=after)
+    seen = [event for event in known if _may_see(caller, event["contextClass"])]
+    found = seen[:limit]
     if format == "annotations":
         return JSON([_annotation(event) for event in found])
-    return page(found)
+    return page(found, (found[-1]["time"], found[-1]["id"]) if len(seen) > limit else None)
 
 
 @router.delete("/events/{event_id}", status_code=204)

@@ -13,7 +13,7 @@ from mona_server.api import imports, uploads
 from mona_server.api.answers import JSON
 from mona_server.api.edge import edge_of
 from mona_server.api.identity.roles import Permission
-from mona_server.api.shapes import DataManager, Input, Limit, page, single
+from mona_server.api.shapes import Cursor, DataManager, Input, Limit, page, read_position, single
 from mona_server.api.v1 import models as m
 from mona_server.errors import BadRequest, NotFound
 from mona_server.sources.files import FileMapping
@@ -76,11 +76,13 @@ async def import_body(request: Request, caller: DataManager, how: Annotated[Uplo
 
 
 @router.get("/imports", response_model=m.Page[m.Import])
-def list_imports(request: Request, caller: DataManager, limit: Limit = 50) -> Response:
+def list_imports(request: Request, caller: DataManager, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """The newest imports first."""
-    found = jobs.recent(edge_of(request).meta, caller.tenant, kind=imports.KIND, limit=limit)
+    meta = edge_of(request).meta
+    found = jobs.recent(meta, caller.tenant, kind=imports.KIND, limit=limit, after=read_position(cursor))
+    last = (found[-1].created_ms, found[-1].id) if len(found) == limit else None
     mine = [job for job in found if caller.may(Permission.DATA_MANAGE, job.parameters["context_class"])]
-    return page([imports.shown(job) for job in mine])
+    return page([imports.shown(job) for job in mine], last)
 
 
 @router.get("/imports/{import_id}", response_model=m.Import)

@@ -14,7 +14,7 @@ from mona_server.api.caller import Caller
 from mona_server.api.edge import edge_of
 from mona_server.api.identity import audit
 from mona_server.api.identity.roles import Permission
-from mona_server.api.shapes import DataManager, Input, Limit, page, single
+from mona_server.api.shapes import Cursor, DataManager, Input, Limit, page, read_position, single
 from mona_server.api.v1 import models as m
 from mona_server.store import jobs
 
@@ -52,11 +52,14 @@ def list_jobs(
     request: Request,
     caller: DataManager,
     limit: Limit = 50,
+    cursor: Cursor = None,
     kind: Annotated[str | None, Query(description="Only this kind, e.g. `backfill`.")] = None,
 ) -> Response:
     """The newest jobs first."""
-    found = jobs.recent(edge_of(request).meta, caller.tenant, kind=kind, limit=limit)
-    return page([_shown(job) for job in found if _may_see(caller, job)])
+    meta = edge_of(request).meta
+    found = jobs.recent(meta, caller.tenant, kind=kind, limit=limit, after=read_position(cursor))
+    last = (found[-1].created_ms, found[-1].id) if len(found) == limit else None
+    return page([_shown(job) for job in found if _may_see(caller, job)], last)
 
 
 @router.get("/jobs/{job_id}", response_model=m.Job)

@@ -110,20 +110,40 @@ class ContextClass(Model):
     parent: str | None
 
 
-class IngestionHour(Model):
-    hour_ms: int
-    messages: dict[str, int] = Field(description="By action and result.")
-    contexts: dict[str, int]
-    refused: dict[str, int] = Field(description="By reason.")
-    build_errors: list[Json]
-    unknown_variables: dict[str, int]
-    cut_texts: int
-    late_updates: Json
+class IngestionFrame(Model):
+    from_: float = Field(alias="from", examples=[1700000000])
+    messages: int = Field(description="Accepted ones.")
+    refused: int
+    new_contexts: int
+    updates: int
+
+
+class Counted(Model):
+    reason: str
+    count: int
+
+
+class BuildError(Counted):
+    field: str
+    examples: list[str] = Field(description="Context ids.")
+
+
+class UpdateAge(Model):
+    p50: float | None
+    p95: float | None
 
 
 class Ingestion(Model):
-    hours: list[IngestionHour] = Field(description="Newest first.")
-    replays: list[Json]
+    from_: float = Field(alias="from")
+    to: float
+    resolution: str = Field(examples=["1h"])
+    frames: list[IngestionFrame] = Field(description="Oldest first, by arrival; hours without any are left out.")
+    refused_by_reason: list[Counted]
+    build_errors: list[BuildError]
+    unknown_variables: list[str]
+    update_age_seconds: UpdateAge = Field(description="How long after the context time known contexts were updated.")
+    cut_texts: int
+    duplicates: int = Field(description="Messages of repeated requests, of all classes.")
 
 
 class JobId(Model):
@@ -287,6 +307,9 @@ class ContextWithHistory(Context):
     first_arrival: float
     last_update: float
     history: list[Json]
+    insights: list[str] = Field(
+        description="Open ones whose window and segment hold this context, highest score first."
+    )
 
 
 class Insight(Model):
@@ -402,11 +425,24 @@ class Deliveries(Model):
     deliveries: list[str]
 
 
+class Use(Model):
+    kind: str = Field(description="verse, field, kpi", examples=["verse"])
+    name: str = Field(examples=["loan__AverageDrift"])
+
+
 class FieldProfile(Model):
     name: str = Field(examples=["amount"])
     type: str = Field(examples=["numeric"])
+    function: str = Field(examples=["identity"])
+    sources: list[str]
+    tags: list[str]
     count: float
     missing_ratio: float | None
+    distinct: int
+    distinct_exact: bool
+    quantiles: dict[str, float | None]
+    top_values: list[Json]
+    used_by: list[Use]
 
 
 class Fields(Model):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, insert, or_, select, update
 from starlette.responses import Response
 
 from mona_server.api.answers import JSON
@@ -14,7 +14,7 @@ from mona_server.api.caller import Caller
 from mona_server.api.edge import edge_of
 from mona_server.api.identity.hashing import new_id
 from mona_server.api.identity.roles import Permission
-from mona_server.api.shapes import Input, Investigator, Limit, check_unchanged, page, single
+from mona_server.api.shapes import Cursor, Input, Investigator, Limit, check_unchanged, page, read_position, single
 from mona_server.api.v1 import models as m
 from mona_server.errors import Forbidden, NotFound
 from mona_server.store.tables_identity import views
@@ -45,15 +45,20 @@ def list_views(
     request: Request,
     caller: Investigator,
     limit: Limit = 200,
+    cursor: Cursor = None,
     kind: Annotated[str | None, Query(description="Only this kind.")] = None,
 ) -> Response:
     """The caller's own views and the shared ones, newest first."""
     query = select(views).where(_visible(caller)).order_by(views.c.created_ms.desc(), views.c.id).limit(limit)
     if kind is not None:
         query = query.where(views.c.kind == kind)
+    if (after := read_position(cursor)) is not None:
+        made, last = after
+        query = query.where(or_(views.c.created_ms < made, and_(views.c.created_ms == made, views.c.id > last)))
     with edge_of(request).meta.connect() as db:
         rows = [dict(row) for row in db.execute(query).mappings()]
-    return page([_shown(row) for row in rows if _in_class(caller, row)])
+    position = (rows[-1]["created_ms"], rows[-1]["id"]) if len(rows) == limit else None
+    return page([_shown(row) for row in rows if _in_class(caller, row)], position)
 
 
 @router.post("/views", status_code=201, response_model=m.View)
