@@ -77,7 +77,7 @@ class StoreMetrics(Collector):
         yield lag
         for unit, name in (("bytes", "mona_storage_bytes"), ("rows", "mona_queue_depth"), ("jobs", "mona_jobs")):
             gauge = GaugeMetricFamily(name, f"Readings of the doctor in {unit}.", labels=("purpose",))
-            for reading in doctor.examine(edge.store, edge.settings, now_ms):
+            for reading in doctor.examine(edge.store, edge.settings, now_ms, tenant=self._tenant):
                 if reading.unit == unit:
                     gauge.add_metric((reading.id,), reading.value)
             yield gauge

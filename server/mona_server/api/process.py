@@ -7,6 +7,7 @@ import importlib
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import structlog
@@ -91,15 +92,19 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def _keep_house(edge: Edge, stop: threading.Event) -> None:
-    """Once a day: what is kept for a time only is forgotten."""
+    """Once a day what is kept for a time only is forgotten; once a minute the clocks of senders are written down."""
+    next_day = 0.0
     while True:
         try:
-            uploads.forget_old(edge.settings.data_dir, now_ms=edge.clock())
-            audit.forget_old(edge.meta, now_ms=edge.clock())
-            sessions.forget_ended(edge.meta, now_ms=edge.clock())
-        except (SQLAlchemyError, OSError) as error:  # a busy database; tomorrow is early enough
-            log.warning("old entries stay", error=type(error).__name__)
-        if stop.wait(86_400):
+            if time.monotonic() >= next_day:
+                next_day = time.monotonic() + 86_400
+                uploads.forget_old(edge.settings.data_dir, now_ms=edge.clock())
+                audit.forget_old(edge.meta, now_ms=edge.clock())
+                sessions.forget_ended(edge.meta, now_ms=edge.clock())
+            edge.skew.save(edge.meta, now_ms=edge.clock())
+        except (SQLAlchemyError, OSError) as error:  # a busy database; the next time is early enough
+            log.warning("house not kept", error=type(error).__name__)
+        if stop.wait(60):
             return
 
 

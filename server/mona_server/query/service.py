@@ -21,6 +21,16 @@ from mona_server.query.profile import Overview, field_profiles, overview
 from mona_server.query.reader import Dataset, Reader
 from mona_server.query.requests import InvalidRequest
 from mona_server.query.segments import SegmentRequest, get_segment
+from mona_server.query.timing import timed
+
+compare, correlations, get_histogram = timed(compare), timed(correlations), timed(get_histogram)
+get_segment, get_segments_for_dimensions = timed(get_segment), timed(get_segments_for_dimensions)
+get_ingested_data, list_contexts, export_contexts = (
+    timed(get_ingested_data),
+    timed(list_contexts),
+    timed(export_contexts),
+)
+field_profiles, overview = timed(field_profiles), timed(overview)
 
 __all__ = [
     "CompareRequest",

@@ -5,15 +5,23 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sqlalchemy import func, select
 
 from mona_server.settings import Settings
-from mona_server.store import disk
+from mona_server.store import disk, slow
 from mona_server.store.store import Store
+from mona_server.store.tables_care import sender_clocks
 from mona_server.store.tables_jobs import jobs
 
 DAY_MS = 86_400_000
+CLOCKS_MS = 10 * 60_000
+"""What senders said of their clocks counts for so long."""
+VERY_SLOW_S = 10.0
+"""A page that takes so long is left."""
+SKEW_S = 60.0
+"""From here on the times of messages and the days of results are visibly wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +40,15 @@ class Reading:
     """What to do, where the status is not ok."""
 
 
-def examine(store: Store, settings: Settings, now_ms: int) -> list[Reading]:
-    """All readings, those that need attention first."""
+def examine(store: Store, settings: Settings, now_ms: int, *, tenant: str | None = None) -> list[Reading]:
+    """All readings, those that need attention first. ``tenant``: what names classes is of this one only; None = all."""
     readings = [
         *_bytes(store, settings),
         *_queues(store, settings, now_ms),
         *_files(store),
         *_jobs(store, now_ms),
+        *_slow(store, now_ms, tenant),
+        *_clocks(store, now_ms, tenant),
     ]
     return by_need(readings)
 
@@ -126,3 +136,32 @@ def _jobs(store: Store, now_ms: int) -> Iterator[Reading]:
         "jobs_failed", "jobs that failed in the last day", failed, "jobs", "warning" if failed else "ok", advice
     )
     yield Reading("jobs_open", "jobs that wait or run", counts.get("queued", 0) + counts.get("running", 0), "jobs")
+
+
+def _slow(store: Store, now_ms: int, tenant: str | None) -> Iterator[Reading]:
+    advice = "ask for a shorter range or fewer series, or give queries more: engine.memory, engine.threads"
+    for place, query in enumerate(slow.slowest(store.meta, since_ms=now_ms - DAY_MS, tenant=tenant), start=1):
+        very = query.seconds >= VERY_SLOW_S
+        at = datetime.fromtimestamp(query.at_ms / 1000, UTC).isoformat(" ", "minutes").removesuffix("+00:00")
+        whose = f"{query.context_class} of {query.tenant}" if tenant is None else query.context_class
+        title = f"slow query {at}: {query.kind}, {whose}, {query.rows:,} rows"
+        yield Reading(
+            f"slow_query_{place}", title, round(query.seconds, 1), "s", *(("warning", advice) if very else ("ok", ""))
+        )
+
+
+def _clocks(store: Store, now_ms: int, tenant: str | None) -> Iterator[Reading]:
+    c = sender_clocks.c
+    recent = select(c.tenant, c.skew_s).where(c.at_ms > now_ms - CLOCKS_MS).order_by(c.tenant)
+    if tenant is not None:
+        recent = recent.where(c.tenant == tenant)
+    with store.meta.connect() as connection:
+        found = connection.execute(recent).all()
+    if not found:
+        return
+    whose, skew_s = max(found, key=lambda row: abs(row[1]))
+    off = abs(skew_s) > SKEW_S
+    way = "ahead of" if skew_s > 0 else "behind"
+    advice = f"the senders' clocks are {way} this server's: set both by NTP, or send exportTimestamp" if off else ""
+    title = "clocks of the senders" + (f" of {whose}" if tenant is None else "") + ", ahead of this one"
+    yield Reading("clock_skew_s", title, skew_s, "s", "warning" if off else "ok", advice)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,18 @@ from mona_server.errors import DataDamaged, MonaError, Overloaded, Unavailable
 
 BUSY_TIMEOUT_MS = 60_000
 _SCHEMAS = Path(__file__).parent / "schema"
+
+
+class _Own:
+    """The connection of one thread. Closed when the thread ends: pools of threads come and go."""
+
+    __slots__ = ("__weakref__", "connection")
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def __del__(self) -> None:
+        self.connection.close()
 
 
 class Database:
@@ -48,20 +61,19 @@ class Database:
             "foreign_keys=ON",
         )
         self._local = threading.local()
-        self._all: list[sqlite3.Connection] = []
+        self._all: weakref.WeakSet[_Own] = weakref.WeakSet()
         self._lock = threading.Lock()
         with storage_errors(path):
             migrate(self.connection, schema)
 
     @property
     def connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self.open()
-            self._local.connection = connection
+        own: _Own | None = getattr(self._local, "own", None)
+        if own is None:
+            own = self._local.own = _Own(self.open())
             with self._lock:
-                self._all.append(connection)
-        return connection
+                self._all.add(own)
+        return own.connection
 
     def open(self) -> sqlite3.Connection:
         """A new connection that the caller closes; autocommit until a transaction is begun."""
@@ -77,8 +89,8 @@ class Database:
 
     def close(self) -> None:
         with self._lock:
-            for connection in self._all:
-                connection.close()
+            for own in list(self._all):
+                own.connection.close()
             self._all.clear()
         self._local = threading.local()
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from mona_server.api.skew import MAX_SAMPLES, MAX_TENANTS, WINDOW_MS, ClockSkew
+from mona_server.api.skew import MAX_SAMPLES, MAX_TENANTS, ClockSkew
+from mona_server.store import doctor
+from mona_server.store.doctor import CLOCKS_MS
 from tests.api.conftest import NOW_MS, Api
 
 MESSAGES = {"messages": [{"arcClass": "LOAN", "message": {"amount": 1}}]}
@@ -32,7 +34,7 @@ def test_doctor_tells_the_median_of_the_last_minutes(api: Api) -> None:
     told = shown(api)
     assert told is not None
     assert (told["value"], told["unit"], told["status"], told["advice"]) == (-0.1, "s", "ok", "")
-    api.clock.now_ms += WINDOW_MS
+    api.clock.now_ms += CLOCKS_MS
     assert shown(api) is None
 
 
@@ -53,6 +55,19 @@ def test_a_tenant_sees_its_own_senders_only(api: Api) -> None:
     send(api, 5_000, tenant="acme")
     assert shown(api) is None
     assert shown(api, tenant="acme") is not None
+
+
+def test_the_command_line_is_told_too(api: Api) -> None:
+    """The api part writes the medians down, so that `mona doctor` tells the worst of all tenants without asking it."""
+    send(api, 3_600)
+    send(api, -5, tenant="acme")
+    edge = api.edge
+    for _ in range(2):
+        edge.skew.save(edge.meta, now_ms=api.now_ms)
+    (told,) = [r for r in doctor.examine(edge.store, edge.settings, api.now_ms) if r.id == "clock_skew_s"]
+    assert (told.value, told.status) == (3_600, "warning")
+    assert "of default" in told.title
+    assert all(r.id != "clock_skew_s" for r in doctor.examine(edge.store, edge.settings, api.now_ms + CLOCKS_MS + 1))
 
 
 @pytest.mark.parametrize("text", ["", "now", "-5", "1e12", "1.5", "9" * 5_000, "\u00b2"])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, Integer, MetaData, Table, inspect, select, text
+from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, inspect, select, text
 
 from mona_server.errors import Unavailable
 from mona_server.store import Store, sqlite
@@ -24,21 +25,57 @@ def test_head_is_the_newest_migration() -> None:
     assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == HEAD
 
 
-def test_migrations_and_tables_agree(tmp_path: Path) -> None:
-    """A database that all migrations made is the one that the tables describe."""
-    engine = open_meta(tmp_path / "old.db")
-    with engine.begin() as connection:
-        load_tables().drop_all(connection)
-        connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
-        connection.execute(text("DELETE FROM alembic_version"))
-        connection.execute(text("INSERT INTO alembic_version VALUES ('0000')"))
-    with engine.begin() as connection:
-        connection.execute(text("DELETE FROM alembic_version"))
-        meta_module._alembic_upgrade(connection)
+def differences(engine: Engine) -> list[Any]:
+    """Between a database and the tables, types and defaults included."""
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), load_tables()) == []
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        found: list[Any] = compare_metadata(context, load_tables())
+    return found
+
+
+def migrated(path: Path) -> Engine:
+    """A database that all migrations made, one after the other."""
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        meta_module._alembic_upgrade(connection)
+    return engine
+
+
+def test_migrations_and_tables_agree(tmp_path: Path) -> None:
+    """Who changes a table writes a migration: the database that all of them make is the one the tables describe."""
+    engine = migrated(tmp_path / "migrated.db")
+    assert differences(engine) == []
+    with engine.connect() as connection:
         assert meta_module._version(connection) == HEAD
     engine.dispose()
+
+
+def test_a_new_database_is_a_migrated_one(tmp_path: Path) -> None:
+    """The short way at the first start gives the same tables, indices and constraints as the long one."""
+    short, long = open_meta(tmp_path / "new.db"), migrated(tmp_path / "migrated.db")
+
+    def schema(engine: Engine) -> dict[str, Any]:
+        seen = inspect(engine)
+        return {
+            table: (
+                {c["name"]: (str(c["type"]), c["nullable"], c["default"]) for c in seen.get_columns(table)},
+                seen.get_pk_constraint(table),
+                sorted((i["name"], i["column_names"], i["unique"]) for i in seen.get_indexes(table)),
+                sorted((str(u["name"]), u["column_names"]) for u in seen.get_unique_constraints(table)),
+                sorted((str(f["name"]), f["constrained_columns"]) for f in seen.get_foreign_keys(table)),
+            )
+            for table in seen.get_table_names()
+            if table != "alembic_version"
+        }
+
+    assert schema(short) == schema(long)
+    short.dispose()
+    long.dispose()
+
+
+def test_the_first_migration_looks_at_no_table_of_today() -> None:
+    """It is frozen: what it makes must not follow the code."""
+    assert "mona_server" not in (MIGRATIONS / "versions" / "0001_initial.py").read_text(encoding="utf-8")
 
 
 def test_every_room_is_there(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from mona_server.store import contexts, jobs, verify
+from mona_server.store.meta import open_meta
 from tests.ingest.lab import Lab
 from tests.store.old_data import FIELDS, fill
+from tests.store.test_meta import differences
 
 RELEASES = sorted((Path(__file__).parent / "data").glob("release-*.zip"))
 
@@ -35,6 +37,17 @@ def test_old_data_directory(archive: Path, tmp_path: Path) -> None:
     assert old.facts() == new.facts()
     old.close()
     new.close()
+
+
+@pytest.mark.parametrize("archive", RELEASES, ids=lambda path: path.stem)
+def test_old_meta_database_is_migrated(archive: Path, tmp_path: Path) -> None:
+    """The stored database of an older release gets the tables of today and keeps its rows; a second start does nothing."""
+    shutil.unpack_archive(archive, tmp_path / "old")
+    for _ in range(2):
+        engine = open_meta(tmp_path / "old" / "meta.db")
+        assert differences(engine) == []
+        assert [job.kind for job in jobs.recent(engine, "T")] == ["backfill"]
+        engine.dispose()
 
 
 def test_there_is_an_old_release() -> None:

@@ -36,12 +36,13 @@ class NotificationTest(Input):
 
 @router.get("/doctor", response_model=m.Readings)
 def examine(request: Request, caller: UserManager) -> Response:
-    """Bytes by purpose, lag, queues, files, jobs, clock skew of the tenant's senders; what needs attention first."""
+    """Bytes by purpose, lag, queues, files, jobs; slow queries and sender clocks of the tenant; attention first."""
     edge = edge_of(request)
     now_ms = edge.clock()
-    readings = doctor.examine(edge.store, edge.settings, now_ms)
-    skew = edge.skew.readings(caller.tenant, now_ms=now_ms)
-    return JSON({"items": [asdict(one) for one in doctor.by_need([*readings, *skew])]})
+    edge.skew.save(edge.meta, now_ms=now_ms)
+    return JSON(
+        {"items": [asdict(one) for one in doctor.examine(edge.store, edge.settings, now_ms, tenant=caller.tenant)]}
+    )
 
 
 @router.get("/settings", response_model=dict[str, dict[str, Any]])
