@@ -63,6 +63,29 @@ def heavy_tailed(z: Floats, inverse_dof: Floats) -> Floats:
     return np.asarray(np.where(inverse_dof > 1e-6, np.sign(z) * bent, z), np.float64)
 
 
+def unsure_of_dispersion(ratio: Floats, freedom: Floats, kurtosis: Floats) -> Floats:
+    """Excess kurtosis of deviates, because the dispersion behind each is an estimate.
+
+    ``ratio`` (C,): own over pooled dispersion, ``freedom`` (C,): degrees of freedom of the own one, ``kurtosis`` (C,): excess
+    one of a mean of its rows. The log of an estimate with ν degrees of freedom has variance s = ψ'(ν/2) + kurtosis; what the
+    ratios vary beyond that is how segments really differ, τ². Of it v = 1/(1/τ² + 1/s) stays unknown, and a mixture of
+    normal laws whose log variance has variance v has the excess kurtosis 3·(exp(v) - 1).
+    """
+    from scipy.special import digamma, polygamma
+
+    known = (ratio > 0) & (freedom >= 1)
+    if int(known.sum()) < 20:
+        return np.zeros(len(ratio))
+    half = np.maximum(freedom, 1.0) / 2
+    sampling = polygamma(1, half) + kurtosis
+    away = np.log(np.where(known, ratio, 1.0)) - (digamma(half) - np.log(half))
+    weight = known / sampling**2
+    spread = float(weight @ (away**2 - sampling) / weight.sum())
+    if spread <= 0:
+        return np.zeros(len(ratio))
+    return np.asarray(3 * np.expm1(1 / (1 / spread + 1 / sampling)), np.float64)
+
+
 def skewed(z: Floats, skewness: Floats) -> Floats:
     """Normal deviate with the same p as z under a gamma law (Pearson III) with this skewness, never further out than z.
 

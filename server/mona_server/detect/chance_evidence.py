@@ -12,6 +12,7 @@ import numpy as np
 from mona_server.detect import chance_series
 from mona_server.detect.candidates import Block
 from mona_server.detect.chance_series import Part, Stats, Windows
+from mona_server.detect.shape import Shape
 from mona_server.detect.shocks import Shocks, find_shocks
 from mona_server.detect.source import Floats, GroupSums
 from mona_server.detect.verses.base import Statistic
@@ -38,6 +39,8 @@ class Setting:
     rate: float
     threshold: float = 0.0
     strict: bool = False
+    shapes: tuple[Shape, ...] = ()
+    """Of each metric, how everybody's rows are spread; () where segments are compared with their own past."""
     known: tuple[Segment, ...] = ()
     """Segments whose change is told elsewhere (new ones): they explain, and are not named."""
 
@@ -139,8 +142,23 @@ class Evidence:
                 mean = (base_total / np.maximum(base_count, 1e-9))[0]
             everybody = row_variance(base_total, base_count, base_square, windows, np.zeros(1))
             rows = row_variance(total, count, square, windows, everybody)
+            if setting.comparison == "everybody":
+                rows = np.maximum(rows, self.least_variance(test))
             parts.append(chance_series.mean_part(total, count, rows, mean, windows))
         return parts
+
+    def least_variance(self, test: int) -> float:
+        """Of a row, around everybody's mean of its frame: were the segment like everybody, its rows would vary so.
+
+        Where segments are compared with everybody, less than that may be luck.
+        """
+        if self.setting.comparison != "everybody":
+            return 0.0
+        if self.setting.statistic is Statistic.STD:
+            return self.setting.shapes[test].variance
+        total, count, square = (part[0, self.setting.windows.target] for part in self.moments(self.base, test))
+        within = np.maximum(square - total**2 / np.maximum(count, 1e-9), 0.0)
+        return float(within.sum() / max(float(count.sum()), 1.0))
 
     def moments(self, groups: GroupSums, test: int) -> tuple[Floats, Floats, Floats]:
         """Total, count and square of what a mean is taken of, (S, K) each."""
@@ -150,6 +168,15 @@ class Evidence:
         match setting.statistic:
             case Statistic.RATIO:
                 return groups.count[m], groups.size, groups.count[m]
+            case Statistic.STD if setting.comparison == "everybody":
+                # Squared distances from the segment's own mean, of which one degree of freedom is lost.
+                target = setting.windows.target
+                count, total = groups.count[m], groups.total[m]
+                contexts = np.maximum(count[:, target].sum(axis=1, keepdims=True), 2.0)
+                mean = total[:, target].sum(axis=1, keepdims=True) / contexts
+                squares = (groups.square[m] - 2 * mean * total + mean**2 * count) * (contexts / (contexts - 1))
+                level = squares[:, target].sum(axis=1, keepdims=True) / contexts
+                return squares, count, 3 * level * squares
             case Statistic.STD:
                 # Squares of residuals; their own spread as if residuals were normal, the pooling corrects it.
                 mean = groups.square[r] / np.maximum(groups.count[r], 1e-9)

@@ -211,8 +211,11 @@ class Explaining:
         return selection.Aspect(changes, covariance, kernel), shared
 
     def _tempered(self, i: int, rows: NDArray[np.intp]) -> Floats:
-        """How much larger the variance of each suspect counts, so that a normal law gives its heavy tail's p."""
-        part = self.parts[i]
+        """How much larger the variance of each suspect counts, so that a normal law gives its heavy tail's p.
+
+        That dispersions are estimates is no reason to prefer a weaker description; it is asked of each when named.
+        """
+        part = replace(self.parts[i], unsure=np.zeros(len(self.parts[i].pooled)))
         z = part.stats.change[rows] / np.sqrt(np.maximum(part.variance[rows], 1e-300))
         bent = self.judge.bent(self.test, z, rows, part)
         return np.asarray(np.where(np.abs(bent) > 1, (z / np.where(bent == 0, 1, bent)) ** 2, 1.0), np.float64)

@@ -15,7 +15,7 @@ from mona_server.detect.chance_series import Stats
 from mona_server.detect.deviates import count_z, joint_z
 from mona_server.detect.source import Floats, SumsSource
 from mona_server.detect.verses.base import Statistic
-from mona_server.segment import ALL, Segment
+from mona_server.segment import Segment
 
 FEW = 10.0
 """A dispersion with fewer degrees of freedom leans on the pooled one, each missing one with the weight of two."""
@@ -36,8 +36,8 @@ class Joined:
     """Degrees of freedom of the own dispersions between frames and between cycles."""
     turmoil: Floats
     """(C,) how much wider than usual all scatter in the judged frames, see :func:`chance.turmoil`."""
-    shape: tuple[float, float] = (0.0, 0.0)
-    """Skewness and excess kurtosis of everybody's rows, where no placebos tell how heavy tails are."""
+    unsure: Floats | None = None
+    """(C,) excess kurtosis of a deviate, because its dispersion is an estimate; only where there are no placebos."""
 
     @property
     def own(self) -> Floats:
@@ -80,19 +80,16 @@ class Judging:
         """(1 + C,) of everybody, then of each candidate."""
         if not base_allowed and len(depths) > 1:
             self.log_prior[1:] = chance.depth_prior(depths[1:]) - np.log(len(self.seen.stats))
-        self.joined = [
-            [replace(self._join(part), shape=self._shape(test)) for part in by_part]
-            for test, by_part in enumerate(self.seen.stats)
-        ]
+        self.joined = [[self._join(part, test) for part in by_part] for test, by_part in enumerate(self.seen.stats)]
         self._placebos = [self._placebo_z(parts) for parts in self.joined]
         self.tails = [chance.tail_weights(z, self.size) for z in self._usual(self._placebos)]
 
-    def _join(self, blocks: list[Stats]) -> Joined:
+    def _join(self, blocks: list[Stats], test: int) -> Joined:
         if not blocks:
             none = np.zeros(0)
             empty = np.zeros((0, 0), np.float32)
             return Joined(
-                Stats(none, none, none, none, none, (none, none), none, empty, empty), none, 0.0, (0.0, 0.0), none
+                Stats(none, none, none, none, none, (none, none), none, empty, empty, none), none, 0.0, (0.0, 0.0), none
             )
 
         def whole(name: str) -> Any:
@@ -108,6 +105,7 @@ class Judging:
             row_variance=whole("row_variance"),
             placebo=whole("placebo"),
             without=whole("without"),
+            frames=whole("frames"),
         )
         windows = self.setting.windows
         dof = len(windows.learn) - (windows.cycle if len(windows.learn) >= 3 * windows.cycle else 1)
@@ -123,7 +121,11 @@ class Judging:
         freedom = (float(dof), len(windows.learn) // windows.cycle - 1.0 if weekly else float(dof))
         joined = Joined(stats, pooled.value, pooled.own_weight, freedom, np.ones(len(self.size)))
         if self.setting.comparison != "reference":
-            return joined
+            ratio = stats.between / np.maximum(pooled.value, 1e-300)
+            kurtosis = self.setting.shapes[test].kurtosis / np.maximum(stats.target_exposure, 1.0)
+            unsure = chance.unsure_of_dispersion(ratio, np.minimum(stats.frames - 1, dof), kurtosis)
+            least = self.evidence.least_variance(test)
+            return replace(joined, pooled=np.maximum(pooled.value, least), unsure=unsure)
         z = stats.change / np.sqrt(np.maximum(joined.variance, 1e-300))
         return replace(joined, turmoil=chance.turmoil(z[:, None], self.size)[:, 0])
 
@@ -154,23 +156,11 @@ class Judging:
             tails = self.tails[test]
             return chance.heavy_tailed(z, np.where(z < 0, tails[rows, 0], tails[rows, 1]))
         contexts = np.maximum(part.stats.target_exposure[rows], 1.0)
-        skewness, kurtosis = part.shape
-        z = chance.skewed(z, skewness / np.sqrt(contexts))
-        # Student's t with the excess kurtosis of a mean of so many values.
-        return chance.heavy_tailed(z, 1 / (4 + 6 * contexts / max(kurtosis, 1e-9)))
-
-    def _shape(self, test: int) -> tuple[float, float]:
-        """Skewness and excess kurtosis of everybody's values in the judged frames; 0 but for outliers, which have no
-        placebos."""
-        setting, frames = self.setting, self.setting.windows.target
-        if setting.comparison != "everybody" or setting.statistic is not Statistic.AVERAGE:
-            return 0.0, 0.0
-        name = self.source.metrics[setting.metrics[test]]
-        net = self.source.net_values(ALL, name, int(frames[0]), int(frames[-1]) + 1)
-        count = max(float(net.weights.sum()), 1.0)
-        away = net.values - float(net.values @ net.weights) / count
-        second, third, fourth = (float(away**n @ net.weights) / count for n in (2, 3, 4))
-        return (third / second**1.5, max(fourth / second**2 - 3, 0.0)) if second > 0 else (0.0, 0.0)
+        shape = self.setting.shapes[test]
+        z = chance.skewed(z, shape.skewness / np.sqrt(contexts))
+        # Student's t with the excess kurtosis of a mean of so many values, over a dispersion that is an estimate.
+        assert part.unsure is not None
+        return chance.heavy_tailed(z, 1 / (4 + 6 / np.maximum(shape.kurtosis / contexts + part.unsure[rows], 1e-9)))
 
     def _placebo_z(self, parts: list[Joined]) -> NDArray[np.float32]:
         """(C, W) deviates of the placebo windows, with the dispersion that the frames outside of each would give."""

@@ -69,6 +69,8 @@ class Stats:
     """(S, W): change of a placebo window over the root of its exposure term."""
     without: NDArray[np.float32]
     """(S, W): dispersion outside of the placebo window, as a share of the whole."""
+    frames: Floats
+    """How many frames like one another would hold the exposure that the noise is learnt from: (Σw)²/Σw²."""
 
 
 def size_part(size: Floats, base: Floats, windows: Windows) -> Part:
@@ -161,6 +163,7 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
         part.row_variance,
         placebo,
         without,
+        exposure**2 / np.maximum((weight**2).sum(axis=1), 1e-300),
     )
 
 

@@ -22,11 +22,12 @@ from mona_server.detect.expected import fit_effects
 from mona_server.detect.gate import Inside
 from mona_server.detect.parameters import DAY_MS, HOUR_MS
 from mona_server.detect.passers import Passers
+from mona_server.detect.shape import Shape, shape_of
 from mona_server.detect.signal import Chance, Finding, Signal, strength
 from mona_server.detect.verses.base import Statistic, Verse
 from mona_server.detect.verses.threshold import beyond
 from mona_server.detect.windows import Plan
-from mona_server.segment import Segment
+from mona_server.segment import ALL, Segment
 
 Key = tuple[int, Segment]
 """Number of the metric among the tested ones, and segment."""
@@ -187,6 +188,8 @@ class FrameGate:
             inside = replace(inside, source=source, base=source.sums(()))
             first = len(inside.source.metrics)
             setting = replace(setting, residuals=tuple(range(first, first + len(setting.metrics))))
+        elif setting.comparison != "reference":
+            setting = replace(setting, shapes=tuple(_shape(inside, setting, m) for m in setting.metrics))
         return cls(inside, setting, Evidence(setting, inside.base), note)
 
     def add(self, block: Block) -> None:
@@ -349,6 +352,15 @@ def setting_of(inside: Inside, rate: float, known: Sequence[Segment] = ()) -> Se
         return None
     sized = statistic in (Statistic.SIZE, Statistic.SUM)
     return _setting(statistic, "reference", windows, common, known=tuple(known) if sized else ())
+
+
+def _shape(inside: Inside, setting: Setting, metric: int) -> Shape:
+    """How everybody's values of a metric are spread in the judged frames. Beyond a limit nobody need be like everybody."""
+    if setting.comparison == "threshold":
+        return Shape()
+    first, last = int(setting.windows.target[0]), int(setting.windows.target[-1]) + 1
+    net = inside.source.net_values(ALL, inside.source.metrics[metric], first, last)
+    return shape_of(net, float(inside.base.size[0, first:last].sum()), setting.statistic)
 
 
 def mature_target(inside: Inside, setting: Setting) -> NDArray[np.intp]:
