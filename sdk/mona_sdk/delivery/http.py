@@ -15,12 +15,15 @@ import os
 import threading
 import time
 import weakref
+import zlib
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, Optional, Union
 
 IDLE_SECONDS = 30.0
 MAX_REDIRECTS = 5
+# Bodies above this are not worth a copy to send them together with the head.
+HELD_WITH = 65_536
 
 
 class RequestFailed(OSError):
@@ -86,7 +89,6 @@ class _ThreadState(threading.local):
 
 
 _state = _ThreadState()
-_managers: weakref.WeakSet[Any] = weakref.WeakSet()
 _stack: Any = None
 loading = threading.Lock()
 
@@ -165,23 +167,11 @@ def _call(method: str, url: str, body: bytes, headers: dict[str, str], limits: L
     manager = _manager(stack, now)
     _state.deadline = limits.deadline
     before = _state.connected
-    connect, read = limits
-    timeout = stack.Timeout(connect=min(connect, limits.deadline - now), read=min(read, limits.deadline - now))
     for repeat in (False, True):
         opened = _state.connected
         try:
             pool, target = manager(url)
-            answer = pool.urlopen(
-                method,
-                target,
-                body=body,
-                headers=headers,
-                retries=False,
-                redirect=False,
-                timeout=timeout,
-                assert_same_host=False,
-                decode_content=True,
-            )
+            status, answered, content = pool.exchange(method, target, body, headers, limits)
         except stack.TIMEOUTS as problem:
             raise RequestTimeout(_describe(problem)) from None
         except stack.BAD_ADDRESS as problem:
@@ -192,7 +182,7 @@ def _call(method: str, url: str, body: bytes, headers: dict[str, str], limits: L
                 manager.clear()
                 continue
             raise RequestFailed(_describe(problem)) from None
-        return Response(answer.status, answer.headers, answer.data, _state.connected - before)
+        return Response(status, answered, content, _state.connected - before)
     raise AssertionError("unreachable")
 
 
@@ -210,7 +200,6 @@ def _describe(problem: BaseException) -> str:
 def _manager(stack: Any, now: float) -> Any:
     if _state.manager is None or _state.pid != os.getpid():
         _state.manager, _state.pid = stack.Manager(), os.getpid()
-        _managers.add(_state.manager)
     elif now - _state.last_call > IDLE_SECONDS:
         _state.manager.clear()
     _state.last_call = now
@@ -229,6 +218,7 @@ def _load() -> Any:
 
 def _build() -> Any:
     import http.client
+    import socket
     from urllib import request as proxy_settings
     from urllib.parse import urlsplit
 
@@ -277,17 +267,36 @@ def _build() -> Any:
     class Counted:
         response_class: Any = DeadlineResponse
         sock: Any
+        timeout: Any
+        # urllib3's own looks for headers to skip, of which there are none here.
+        putheader = http.client.HTTPConnection.putheader
+        _holds = False
+        _held = b""
 
         def connect(self) -> None:
             _state.connected += 1
             super().connect()  # type: ignore[misc]
-            # urllib3 leaves the (short) connect timeout on the socket while the body is sent.
-            self.sock.settimeout(max(0.001, _state.deadline - time.monotonic()))
 
-        def request(self, *args: Any, **kwargs: Any) -> Any:
-            if self.sock is not None:
-                self.sock.settimeout(max(0.001, _state.deadline - time.monotonic()))
-            return super().request(*args, **kwargs)  # type: ignore[misc]
+        def exchange(self, method: str, target: str, body: bytes, headers: dict[str, str], read_s: float) -> Any:
+            """One request and the head of its answer, by http.client's own means."""
+            self.sock.settimeout(max(0.001, _state.deadline - time.monotonic()))
+            self._holds, self._held = True, b""
+            http.client.HTTPConnection.request(self, method, target, body, headers)  # type: ignore[arg-type]
+            if self._held:
+                self.send(b"")
+            self.sock.settimeout(read_s)
+            return http.client.HTTPConnection.getresponse(self)  # type: ignore[arg-type]
+
+        def send(self, data: Any) -> None:
+            """Head and body go out together: http.client writes one after the other, which wakes the reader twice."""
+            if self._holds:
+                self._holds, self._held = False, data
+                return
+            held, self._held = self._held, b""
+            if held and len(data) > HELD_WITH:
+                super().send(held)  # type: ignore[misc]
+                held = b""
+            super().send(held + data if held else data)  # type: ignore[misc]
 
     class PlainConnection(Counted, connection.HTTPConnection):
         pass
@@ -295,11 +304,54 @@ def _build() -> Any:
     class TlsConnection(Counted, connection.HTTPSConnection):
         pass
 
-    class PlainPool(connectionpool.HTTPConnectionPool):
+    class OneConnection:
+        """A pool of urllib3 as the maker of one connection. `urlopen` of it would do the same and more, which is not
+        used here (retries, redirects, streams), at twice the CPU time of the whole call."""
+
+        is_tls = False
+        proxy: Any
+        proxy_headers: Any
+        _kept: Any = None
+
+        def exchange(
+            self, method: str, target: str, body: bytes, headers: dict[str, str], limits: Limits
+        ) -> tuple[int, Mapping[str, str], bytes]:
+            connection = self._kept
+            if connection is None:
+                connection = self._kept = self._new_conn()  # type: ignore[attr-defined]
+                weakref.finalize(self, connection.close)
+            try:
+                if connection.sock is not None and util.is_connection_dropped(connection):
+                    connection.close()
+                if connection.sock is None:
+                    connection.timeout = min(limits[0], max(0.001, _state.deadline - time.monotonic()))
+                    if self.proxy is not None and self.is_tls:
+                        self._prepare_proxy(connection)  # type: ignore[attr-defined]
+                    else:
+                        connection.connect()
+                if self.proxy_headers and not self.is_tls:
+                    headers = {**headers, **self.proxy_headers}
+                answer = connection.exchange(method, target, body, headers, limits[1])
+                content = answer.read()
+                answered = urllib3.HTTPHeaderDict(answer.headers.items())
+                if "gzip" in answered.get("content-encoding", ""):
+                    content = zlib.decompress(content, 31)
+            except BaseException:
+                connection.close()
+                raise
+            return answer.status, answered, content
+
+        def close(self) -> None:
+            if self._kept is not None:
+                self._kept.close()
+            super().close()  # type: ignore[misc]
+
+    class PlainPool(OneConnection, connectionpool.HTTPConnectionPool):
         ConnectionCls = PlainConnection
 
-    class TlsPool(connectionpool.HTTPSConnectionPool):
+    class TlsPool(OneConnection, connectionpool.HTTPSConnectionPool):
         ConnectionCls = TlsConnection
+        is_tls = True
 
     proxies = proxy_settings.getproxies_environment()
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
@@ -312,7 +364,7 @@ def _build() -> Any:
         what to ask it for."""
 
         def __init__(self) -> None:
-            self._direct = self._prepared(urllib3.PoolManager(num_pools=16, maxsize=1, **tls))
+            self._direct = self._prepared(urllib3.PoolManager(num_pools=16, **tls))
             self._proxied: dict[str, Any] = {}
             self._known: dict[str, tuple[Any, str]] = {}
 
@@ -333,7 +385,7 @@ def _build() -> Any:
             if not proxy or proxy_settings.proxy_bypass_environment(parts.hostname or "", proxies):  # type: ignore[attr-defined]
                 return self._direct
             if proxy not in self._proxied:
-                self._proxied[proxy] = self._prepared(urllib3.ProxyManager(proxy, num_pools=16, maxsize=1, **tls))
+                self._proxied[proxy] = self._prepared(urllib3.ProxyManager(proxy, num_pools=16, **tls))
             return self._proxied[proxy]
 
         @staticmethod
@@ -349,8 +401,8 @@ def _build() -> Any:
 
     return SimpleNamespace(
         Manager=Manager,
-        Timeout=urllib3.Timeout,
-        FAILURES=(errors.HTTPError, http.client.HTTPException, OSError),
-        TIMEOUTS=(errors.TimeoutError, TimeoutError),
+        FAILURES=(errors.HTTPError, http.client.HTTPException, OSError, zlib.error),
+        # In Python 3.9 a socket's time limit is an error of its own.
+        TIMEOUTS=(errors.TimeoutError, TimeoutError, socket.timeout),
         BAD_ADDRESS=(errors.LocationValueError, UnicodeError, ValueError),
     )
