@@ -67,7 +67,8 @@ class Explaining:
         self.base_z = self._base_z()
         self.base_score = float(chance.tail_score(np.array([self.base_z]), judge.log_prior[:1])[0])
 
-    def run(self) -> tuple[list[Judged], list[Judged], dict[tuple[int, Segment], Judged]]:
+    def run(self) -> tuple[list[Judged], list[Judged]]:
+        """The findings, and all eligible candidates beyond chance."""
         judge = self.judge
         order = np.lexsort((np.arange(len(self.score)), -np.round(self.score, 9)))
         beyond = [int(c) for c in order if self.score[c] >= self.limit]
@@ -82,19 +83,16 @@ class Explaining:
         chosen: list[tuple[int, float, float]] = []  # candidate (-1: everybody), score, effect
         if beyond or base_passes:
             chosen = self._explain(beyond, near, base_passes, segments)
-        chances = {(self.test, ALL): self._judged(-1)} | {
-            (self.test, segments[c] if c in segments else judge.segment(c)): self._judged(c) for c in {*beyond, *near}
-        }
         names = {c: segments[c] for c, _, _ in chosen}
         findings = [
-            replace(self._judged(c), q=float(self.calibration.adjusted_p(np.array([s]))[0]), effect=e)
+            replace(self.judged(c), q=float(self.calibration.adjusted_p(np.array([s]))[0]), effect=e)
             for c, s, e in chosen
         ]
         passed = [
-            replace(self._judged(c), explained_by=None if c in names else self._nearest(segments[c], names))
+            replace(self.judged(c), explained_by=None if c in names else self._nearest(segments[c], names))
             for c in ([-1] if base_passes else []) + beyond + [c for c in names if c >= 0 and c not in beyond]
         ]
-        return findings, passed, chances
+        return findings, passed
 
     def _explain(
         self, beyond: list[int], near: list[int], base_passes: bool, segments: dict[int, Segment]
@@ -272,7 +270,8 @@ class Explaining:
         each = [np.array([c / np.sqrt(v)]) for c, (_, v) in zip(changes, self.people, strict=True)]
         return float(each[0][0] if len(each) == 1 else joint_z(each)[0])
 
-    def _judged(self, candidate: int) -> Judged:
+    def judged(self, candidate: int) -> Judged:
+        """The chance of one candidate alone; -1: of everybody."""
         z, score = (self.base_z, self.base_score) if candidate < 0 else (self.z[candidate], self.score[candidate])
         return Judged(
             self.test,

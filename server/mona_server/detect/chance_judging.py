@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from mona_server.detect import chance
 from mona_server.detect.chance_evidence import Evidence
 from mona_server.detect.chance_series import Stats
 from mona_server.detect.deviates import count_z, joint_z
+from mona_server.detect.passers import code_of
 from mona_server.detect.source import Floats, SumsSource
 from mona_server.detect.verses.base import Statistic
 from mona_server.segment import Segment
@@ -194,3 +196,29 @@ class Judging:
     def segment(self, candidate: int) -> Segment:
         block = int(np.searchsorted(self._starts, candidate, side="right")) - 1
         return self.seen.blocks[block].segment(int(candidate - self._starts[block]), self.source.axes)
+
+    def candidate(self, segment: Segment) -> int | None:
+        """The number of a segment, -1 for everybody; None where it is no candidate."""
+        if not segment:
+            return -1
+        axes, conditions = self.source.axes, dict(segment.conditions)
+        for number in self._blocks_of.get(segment.fields, ()):
+            block = self.seen.blocks[number]
+            wanted = [
+                code_of(axes[axis], options[0], width) if len(options := conditions[axes[axis].field]) == 1 else None
+                for axis, width in zip(block.groups.axes, block.widths, strict=True)
+            ]
+            if None not in wanted:
+                rows = np.flatnonzero((block.groups.codes == np.array(wanted, np.int32)).all(axis=1))
+                if len(rows):
+                    return int(self._starts[number] + rows[0])
+        return None
+
+    @cached_property
+    def _blocks_of(self) -> dict[tuple[str, ...], list[int]]:
+        """Fields → numbers of the blocks over them."""
+        found: dict[tuple[str, ...], list[int]] = {}
+        for number, block in enumerate(self.seen.blocks):
+            fields = tuple(sorted(self.source.axes[axis].field for axis in block.groups.axes))
+            found.setdefault(fields, []).append(number)
+        return found

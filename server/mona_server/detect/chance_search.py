@@ -30,8 +30,8 @@ class Verdict:
     """One per cause, strongest first."""
     passed: tuple[Judged, ...]
     """All eligible candidates beyond chance, findings and explained ones."""
-    chances: dict[tuple[int, Segment], Judged]
-    """Everything looked at closely, also what did not pass."""
+    chance_of: Callable[[int, Segment], Judged | None]
+    """The chance of any candidate of a test alone, also of what did not pass; None for what is no candidate."""
     tests: int
     limit: float
     placebos: int
@@ -53,12 +53,19 @@ def judge(
         limit = max(limit, -np.log(setting.rate) + np.log1p(np.log(max(len(judging.size), 1))))
     findings: list[Judged] = []
     passed: list[Judged] = []
-    chances: dict[tuple[int, Segment], Judged] = {}
-    for test in range(len(judging.joined)):
-        explained = Explaining(judging, test, eligible, limit, calibration, base_allowed=base_allowed).run()
-        findings += explained[0]
-        passed += explained[1]
-        chances |= explained[2]
+    explaining = [
+        Explaining(judging, test, eligible, limit, calibration, base_allowed=base_allowed)
+        for test in range(len(judging.joined))
+    ]
+    for one in explaining:
+        found, beyond = one.run()
+        findings += found
+        passed += beyond
     findings.sort(key=lambda f: (float(f"{f.q:.12g}"), -float(f"{abs(f.z):.12g}"), f.test, f.segment.text))
     tests = len(judging.size) * len(judging.joined)
-    return Verdict(tuple(findings), tuple(passed), chances, tests, limit, calibration.placebos, setting.rate)
+
+    def chance_of(test: int, segment: Segment) -> Judged | None:
+        candidate = judging.candidate(segment)
+        return None if candidate is None else explaining[test].judged(candidate)
+
+    return Verdict(tuple(findings), tuple(passed), chance_of, tests, limit, calibration.placebos, setting.rate)

@@ -212,7 +212,7 @@ class FrameGate:
                 good[key] = _with_chance(signal, one, self.note)
         strongest = signals.strongest(MOST_HELD_BACK, {(names[test], segment) for test, segment in good})
         bad = [
-            _held_back(signal, verdict.chances.get((names.index(signal.metric), signal.segment)), inside.verse)
+            _held_back(signal, verdict.chance_of(names.index(signal.metric), signal.segment), inside.verse)
             for signal in strongest
         ]
         more = len(signals) - len(good) - len(bad)
@@ -258,8 +258,12 @@ class FrameGate:
             _drop_diluted(pairs, related, good)
         found = [folding.finding(good[key], rest) for key, rest in related.items()]
         stands = folding.stand_without(alone, self.setting.known, self.inside)
-        chance = Chance(passed=False, method=FRAMES, reason="grew only by what is new, which is told once")
-        swollen = [replace(signal, chance=chance) for signal, stays in zip(alone, stands, strict=True) if not stays]
+        told = "grew only by what is new, which is told once"
+        swollen = [
+            replace(signal, chance=replace(signal.chance, passed=False, reason=told))
+            for signal, stays in zip(alone, stands, strict=True)
+            if not stays
+        ]
         left = [signal for signal, stays in zip(alone, stands, strict=True) if stays]
         return found + list(folding.fold(left, self.inside)), swollen
 

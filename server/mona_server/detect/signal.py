@@ -126,6 +126,7 @@ class Signal:
                 "level": {"value": self.level, "min": self.min_level, "passed": True},
                 "chance": {
                     "q_value": self.chance.q_value,
+                    "p_value": self.chance.p_value,
                     "max": verse["max_false_discovery_rate"],
                     "passed": self.chance.passed,
                     "method": self.chance.method,
