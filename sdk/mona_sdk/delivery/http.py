@@ -182,6 +182,8 @@ def _call(method: str, url: str, body: bytes, headers: dict[str, str], limits: L
                 manager.clear()
                 continue
             raise RequestFailed(_describe(problem)) from None
+        except ValueError as problem:
+            raise BadRequest(f"unusable address or header: {type(problem).__name__}") from None
         return Response(status, answered, content, _state.connected - before)
     raise AssertionError("unreachable")
 
@@ -223,7 +225,7 @@ def _build() -> Any:
     from urllib.parse import urlsplit
 
     import urllib3
-    from urllib3 import connection, connectionpool, util
+    from urllib3 import connection, connectionpool, response, util
     from urllib3 import exceptions as errors
 
     class DeadlineReader(io.RawIOBase):
@@ -333,7 +335,7 @@ def _build() -> Any:
                     headers = {**headers, **self.proxy_headers}
                 answer = connection.exchange(method, target, body, headers, limits[1])
                 content = answer.read()
-                answered = urllib3.HTTPHeaderDict(answer.headers.items())
+                answered = response.HTTPHeaderDict(answer.headers.items())  # type: ignore[attr-defined]
                 if "gzip" in answered.get("content-encoding", ""):
                     content = zlib.decompress(content, 31)
             except BaseException:
@@ -401,8 +403,9 @@ def _build() -> Any:
 
     return SimpleNamespace(
         Manager=Manager,
+        # With OSError come those of TLS; a refused certificate is a ValueError too.
         FAILURES=(errors.HTTPError, http.client.HTTPException, OSError, zlib.error),
         # In Python 3.9 a socket's time limit is an error of its own.
         TIMEOUTS=(errors.TimeoutError, TimeoutError, socket.timeout),
-        BAD_ADDRESS=(errors.LocationValueError, UnicodeError, ValueError),
+        BAD_ADDRESS=errors.LocationValueError,
     )
