@@ -276,6 +276,7 @@ def _insight(draft: Draft, at_s: int) -> Json:
         score=main.score,
         state="new",
         archived=False,
+        exclude_window=False,
         urgency=draft.urgency,
         first_s=at_s,
         last_s=at_s,

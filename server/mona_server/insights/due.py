@@ -14,14 +14,13 @@ from mona_server.detect.parameters import period_ms
 from mona_server.detect.verses.base import Verse
 from mona_server.detect.windows import window_end
 from mona_server.insights import recreate, repository
+from mona_server.insights.recreate import RUN_JOB
 from mona_server.store.store import Store
 from mona_server.store.tables_config import config_revisions
 from mona_server.store.tables_jobs import jobs
 
 MOST_MISSED = 7
 """So many missed runs of one verse are caught up, the newest first."""
-RUN_JOB = "run"
-"""Kind of the jobs that ask for runs."""
 
 
 @dataclass(frozen=True, slots=True)

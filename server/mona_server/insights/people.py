@@ -15,19 +15,28 @@ from mona_server.store.store import Store
 from mona_server.store.tables_insights import insight_comments, insights
 
 FEEDBACK = ("useful", "expected", "false_alarm")
-CHANGES = ("archived", "snoozed_until", "feedback", "feedback_note", "assignee")
+EXCUSES = ("expected", "false_alarm")
+"""Feedback that may leave the window of an insight out of later benchmarks."""
+CHANGES = ("archived", "snoozed_until", "feedback", "feedback_note", "exclude_window", "assignee")
+JUDGES = ("archived", "feedback", "exclude_window")
 MOST_CHARACTERS = 10_000
 
 
-def change(store: Store, tenant: str, insight_id: str, changes: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """Set some of ``archived``, ``snoozed_until`` (Unix seconds or null), ``feedback``, ``feedback_note``, ``assignee``.
+def change(
+    store: Store, tenant: str, insight_id: str, changes: Mapping[str, Any], now: datetime, *, by: str | None = None
+) -> dict[str, Any]:
+    """Set some of ``archived``, ``snoozed_until`` (Unix seconds or null), ``feedback``, ``feedback_note``,
+    ``exclude_window``, ``assignee``; ``by`` whom.
+
+    ``exclude_window`` goes with the feedback ``expected`` or ``false_alarm``: the time in which the insight was found is left
+    out when later windows of the same segment and metric are compared with it. Other feedback takes it back.
 
     Returns the insight. Raises NotFound, and BadRequest for another key or value.
     """
     values: dict[str, Any] = {}
     for key, value in changes.items():
         match key:
-            case "archived":
+            case "archived" | "exclude_window":
                 values[key] = _boolean(key, value)
             case "snoozed_until":
                 values["snoozed_until_s"] = None if value is None else _seconds(key, value)
@@ -41,8 +50,18 @@ def change(store: Store, tenant: str, insight_id: str, changes: Mapping[str, Any
                 values[key] = value
             case _:
                 raise BadRequest(f"{key!r} of an insight cannot be changed", hint=f"can be: {', '.join(CHANGES)}")
-    listing.load(store, tenant, insight_id)
+    before, _ = listing.load(store, tenant, insight_id)
+    feedback = values.get("feedback", before.feedback)
+    if feedback not in EXCUSES:
+        if values.get("exclude_window"):
+            raise BadRequest(
+                "exclude_window needs feedback that the window was not usual", hint=f"feedback {' or '.join(EXCUSES)}"
+            )
+        if before.exclude_window:
+            values["exclude_window"] = False
     if values:
+        if by is not None and set(values) & set(JUDGES):
+            values["judged_by"] = by
         values["updated_ms"] = int(now.timestamp() * 1000)
         with store.meta.begin() as connection:
             where = (insights.c.id == insight_id, insights.c.tenant == tenant)

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from mona_server.config.model import ContextClass
+from mona_server.config.revisions import Revision
 from mona_server.detect.verses.base import Verse
 from mona_server.insights.repository import of_verse, runs_of
-from mona_server.store.tables_insights import detect_state, insight_occurrences, insights, runs
+from mona_server.store import jobs
+from mona_server.store.store import Store
+from mona_server.store.tables_identity import users
+from mona_server.store.tables_insights import detect_state, insight_comments, insight_occurrences, insights, runs
 
 RECREATE_S = 30 * 86_400
 MOST_RUNS = 30
 """So many of the latest runs of a changed verse are repeated at most."""
 
+MOST_TOLD = 200
+"""So many insights are named in a mail about a changed configuration at most, the strongest."""
+RUN_JOB = "run"
+"""Kind of the jobs that ask for runs."""
+
 OPEN = ("new", "ongoing", "recovering")
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What a new configuration means for the insights there are."""
-
-    again: tuple[tuple[Verse, tuple[int, ...]], ...]
-    """Changed verses, and the T (Unix seconds, ascending) of their runs that have to be repeated."""
-    closed: int
-    """Insights of verses that are gone."""
 
 
 def followed(connection: Connection, tenant: str) -> str | None:
@@ -43,11 +42,12 @@ def follow(connection: Connection, tenant: str, config_id: str) -> None:
 
 
 def apply(
-    connection: Connection, tenant: str, classes: Mapping[str, ContextClass], config_id: str, now: datetime
-) -> Changes:
-    """Close insights of verses that are gone, and forget the last 30 days of runs of those that changed.
+    connection: Connection, tenant: str, classes: Mapping[str, ContextClass], revision: Revision, now: datetime
+) -> list[str]:
+    """Close insights of verses that are gone, forget the last 30 days of runs of those that changed, and queue their
+    repetition; returns the ids of the jobs, one per class.
 
-    The caller repeats these runs in order. In one transaction, so that a crash repeats all or nothing.
+    In one transaction, and the repeated runs are a job, so that a crash or a restart loses none of it.
     """
     now_s = int(now.timestamp())
     verses = {
@@ -57,15 +57,29 @@ def apply(
         for verse in stanza.verses
     }
     closed = _close_gone(connection, tenant, verses, now_s)
-    again = []
+    again: dict[str, dict[str, list[int]]] = {}
     for verse in verses.values():
         times = _outdated(connection, tenant, verse, now_s)
         if times:
             _forget(connection, tenant, verse, times)
             if not verse["disabled"]:
-                again.append((verse, times))
-    follow(connection, tenant, config_id)
-    return Changes(tuple(again), closed)
+                again.setdefault(verse.context_class, {})[verse.name] = list(times)
+    follow(connection, tenant, revision.id)
+    made = []
+    for name in sorted({*again, *closed}):
+        parameters = {
+            "context_class": name,
+            "reason": "config",
+            "config_id": revision.id,
+            "times": again.get(name, {}),
+            "closed": closed.get(name, []),
+        }
+        made.append(
+            jobs.create_with(
+                connection, tenant, RUN_JOB, parameters, int(now.timestamp() * 1000), author=revision.author
+            )
+        )
+    return made
 
 
 def settle(connection: Connection, tenant: str, verse: Verse, since_s: int, now_s: int) -> None:
@@ -78,23 +92,57 @@ def settle(connection: Connection, tenant: str, verse: Verse, since_s: int, now_
     )
 
 
-def _close_gone(connection: Connection, tenant: str, verses: Mapping[tuple[str, str, str], Verse], now_s: int) -> int:
+def became(store: Store, tenant: str, verses: Sequence[tuple[Verse, int]], closed: Sequence[str]) -> list[Any]:
+    """Rows of the insights that a change of the configuration is about, strongest first: those of each verse that were
+    found at or after a T, or closed because they were not; and those with the ids ``closed``."""
     c = insights.c
-    wanted = select(c.context_class, c.stanza, c.verse_name).where(c.tenant == tenant, c.state.in_(OPEN)).distinct()
-    closed = 0
-    for name, stanza, verse_name in connection.execute(wanted).all():
-        if (name, stanza, verse_name) not in verses:
-            closed += connection.execute(
+    about = [
+        and_(*of_verse(tenant, verse), c.state != "suppressed", (c.last_s >= since_s - 1)) for verse, since_s in verses
+    ]
+    wanted = select(insights).where(c.tenant == tenant, or_(c.id.in_(closed), *about)).order_by(c.score.desc(), c.id)
+    with store.meta.connect() as connection:
+        return list(connection.execute(wanted.limit(MOST_TOLD)))
+
+
+def concerned(store: Store, tenant: str, author: str, rows: Sequence[Any]) -> dict[str, list[Any]]:
+    """Mail address → the rows of insights to tell its owner of: all for the author of the change, and to those who
+    worked on an insight (assigned to it, commented it, archived it or gave feedback) theirs."""
+    ids = [row.id for row in rows]
+    c = insight_comments.c
+    with store.meta.connect() as connection:
+        comments = connection.execute(select(c.insight_id, c.author).where(c.insight_id.in_(ids))).all()
+        people: dict[str, set[str]] = {author: set(ids)}
+        for row in rows:
+            for name in (row.assignee, row.judged_by):
+                if name:
+                    people.setdefault(name, set()).add(row.id)
+        for insight_id, name in comments:
+            people.setdefault(name, set()).add(insight_id)
+        known = select(users.c.id, users.c.email).where(users.c.tenant == tenant, users.c.state == "active")
+        address = {row.id: row.email for row in connection.execute(known.where(users.c.id.in_(list(people))))}
+    mails: dict[str, set[str]] = {}
+    for name, theirs in people.items():
+        to = address.get(name, name)
+        if "@" in to:
+            mails.setdefault(to.lower(), set()).update(theirs)
+    return {to: [row for row in rows if row.id in theirs] for to, theirs in mails.items()}
+
+
+def _close_gone(
+    connection: Connection, tenant: str, verses: Mapping[tuple[str, str, str], Verse], now_s: int
+) -> dict[str, list[str]]:
+    """Class → ids of the insights that were closed."""
+    c = insights.c
+    wanted = select(c.id, c.context_class, c.stanza, c.verse_name).where(c.tenant == tenant, c.state.in_(OPEN))
+    closed: dict[str, list[str]] = {}
+    for row in connection.execute(wanted.order_by(c.id)).all():
+        if (row.context_class, row.stanza, row.verse_name) not in verses:
+            closed.setdefault(row.context_class, []).append(row.id)
+            connection.execute(
                 update(insights)
-                .where(
-                    c.tenant == tenant,
-                    c.context_class == name,
-                    c.stanza == stanza,
-                    c.verse_name == verse_name,
-                    c.state.in_(OPEN),
-                )
+                .where(c.id == row.id)
                 .values(state="resolved", resolved_s=now_s, resolved_reason="verse_removed")
-            ).rowcount
+            )
     return closed
 
 

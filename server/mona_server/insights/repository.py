@@ -201,6 +201,7 @@ def to_json(row: Any, *, public_url: str = "", comments: int = 0) -> Json:
         "global_share": body.get("global_share"),
         "feedback": row.feedback,
         "feedback_note": row.feedback_note,
+        "exclude_window": bool(row.exclude_window),
         "assignee": row.assignee,
         "comments_count": comments,
         "snoozed_until": row.snoozed_until_s,

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from sqlalchemy import select, update
 
+from mona_server import notify
 from mona_server.config import frozen, revisions
 from mona_server.config.model import ContextClass
 from mona_server.detect.verses.base import Verse
@@ -16,7 +17,8 @@ from mona_server.detect.windows import window_ends
 from mona_server.errors import BadRequest, MonaError, NotFound
 from mona_server.insights import recreate, repository
 from mona_server.insights.data import ClassData
-from mona_server.insights.due import RUN_JOB, Due, due, tenants, unfollowed
+from mona_server.insights.due import Due, due, tenants, unfollowed
+from mona_server.insights.recreate import RUN_JOB
 from mona_server.insights.runs import REASONS, Desk, run_at
 from mona_server.insights.telling import finish_saved
 from mona_server.store import jobs
@@ -94,26 +96,17 @@ def recover(desk: Desk, now: datetime) -> None:
 
 
 def follow_configurations(desk: Desk, clock: Clock, stopped: Stopped = lambda: False) -> bool:
-    """Make insights anew where verses changed, close those of verses that are gone."""
+    """Close insights of verses that are gone, and ask for new runs of those that changed."""
     changed = unfollowed(desk.store)
     for tenant in changed:
         revision = revisions.active(desk.store.meta, tenant)
         if revision is None or stopped():
             continue
         classes = frozen.classes(desk.store.meta, revision)
-        now = clock()
         with desk.store.meta.begin() as connection:
-            changes = recreate.apply(connection, tenant, classes, revision.id, now)
-        for verse, times in changes.again:
-            for at_s in times:
-                if stopped():
-                    return True
-                last = at_s == times[-1]
-                _safely(desk, tenant, classes[verse.context_class], verse, at_s, "config", revision.id, clock, not last)
-            with desk.store.meta.begin() as connection:
-                recreate.settle(connection, tenant, verse, times[0], int(clock().timestamp()))
-        if changes.again or changes.closed:
-            log.info("insights_recreated", tenant=tenant, verses=len(changes.again), closed=changes.closed)
+            asked = recreate.apply(connection, tenant, classes, revision, clock())
+        if asked:
+            log.info("configuration_followed", tenant=tenant, config_id=revision.id, classes=len(asked))
     return bool(changed)
 
 
@@ -126,7 +119,8 @@ def answer_jobs(desk: Desk, clock: Clock, stopped: Stopped = lambda: False) -> b
             return did
         did = True
         try:
-            result = _answer(desk, job, clock, stopped)
+            made_anew = job.parameters.get("times") is not None
+            result = (_recreate if made_anew else _answer)(desk, job, clock, stopped)
             if result is not None:
                 jobs.finish(desk.store.meta, job, result, now_ms=_ms(clock()))
         except jobs.LostJob:
@@ -177,6 +171,35 @@ def _answer(desk: Desk, job: jobs.Job, clock: Clock, stopped: Stopped) -> dict[s
             done["insights"] = list(dict.fromkeys([*done["insights"], *(i["insight_id"] for i in outcome.insights)]))
         jobs.progress(desk.store.meta, job, (number + 1) / len(steps), checkpoint=done, now_ms=_ms(clock()))
     return done
+
+
+def _recreate(desk: Desk, job: jobs.Job, clock: Clock, stopped: Stopped) -> dict[str, Any] | None:
+    """Repeat the runs of changed verses, oldest first, close what they no longer find, and tell the people concerned."""
+    asked = job.parameters
+    revision = revisions.active(desk.store.meta, job.tenant)
+    context_class = frozen.classes(desk.store.meta, revision).get(asked["context_class"]) if revision else None
+    verses = [] if context_class is None else [context_class.verse(name) for name in asked["times"]]
+    changed = [(verse, asked["times"][verse.name]) for verse in verses if verse is not None]
+    steps = [(verse, at_s, at_s == times[-1]) for verse, times in changed for at_s in times]
+    first = (job.checkpoint or {}).get("done", 0)
+    if context_class is not None:
+        for number, (verse, at_s, last) in enumerate(steps[first:], start=first):
+            if stopped():
+                return None
+            _safely(desk, job.tenant, context_class, verse, at_s, "config", asked["config_id"], clock, not last)
+            share = (number + 1) / len(steps)
+            jobs.progress(desk.store.meta, job, share, checkpoint={"done": number + 1}, now_ms=_ms(clock()))
+    with desk.store.meta.begin() as connection:
+        for verse, times in changed:
+            recreate.settle(connection, job.tenant, verse, times[0], int(clock().timestamp()))
+    rows = recreate.became(desk.store, job.tenant, [(verse, times[0]) for verse, times in changed], asked["closed"])
+    if desk.settings.notifications.smtp_url:
+        mails = {
+            address: [repository.to_json(row, public_url=desk.public_url) for row in theirs]
+            for address, theirs in recreate.concerned(desk.store, job.tenant, job.author, rows).items()
+        }
+        notify.tell_recreated(desk.store, job.tenant, asked["context_class"], asked["config_id"], mails, clock())
+    return {"runs": len(steps), "insights": [row.id for row in rows], "closed": asked["closed"]}
 
 
 def _ends(verse: Verse, asked: dict[str, Any], now: datetime) -> list[datetime]:

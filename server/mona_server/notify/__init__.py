@@ -9,7 +9,7 @@ Deciding is one transaction of ``meta.db``; sending happens later, by any proces
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -19,12 +19,24 @@ from sqlalchemy import Engine
 
 from mona_server.config.model import ContextClass
 from mona_server.notify import delivery, queue
+from mona_server.notify.channels.channel import read_address
 from mona_server.notify.entries import Entry, Problem, check, read
-from mona_server.notify.notice import InsightEvent, Series
+from mona_server.notify.notice import Destination, InsightEvent, Json, Series
 from mona_server.sealing import Sealer
 from mona_server.settings import Settings
 
-__all__ = ["Entry", "InsightEvent", "Problem", "Series", "check", "deliver_due", "enqueue", "read", "send_test"]
+__all__ = [
+    "Entry",
+    "InsightEvent",
+    "Problem",
+    "Series",
+    "check",
+    "deliver_due",
+    "enqueue",
+    "read",
+    "send_test",
+    "tell_recreated",
+]
 
 log = structlog.get_logger()
 
@@ -65,6 +77,27 @@ def send_test(store: Storage, tenant: str, context_class: ContextClass, name: st
     if entry is None:
         return []
     return queue.put_test(store.meta, Sealer(store.data_dir), tenant, context_class.name, entry, now)
+
+
+def tell_recreated(
+    store: Storage,
+    tenant: str,
+    context_class: str,
+    config_id: str,
+    mails: Mapping[str, Sequence[Json]],
+    now: datetime,
+) -> int:
+    """Mail people what became of insights after a change of the configuration: address → insights; returns how many.
+
+    What is no mail address is passed over. The same change again adds nothing.
+    """
+    known: list[tuple[Destination, Sequence[Json]]] = []
+    for address, insights in mails.items():
+        try:
+            known.append((read_address("mail", address), insights))
+        except ValueError:
+            continue
+    return queue.put_recreated(store.meta, Sealer(store.data_dir), tenant, context_class, config_id, known, now)
 
 
 def deliver_due(store: Storage, settings: Settings, now: datetime | None = None) -> int:

@@ -10,8 +10,8 @@ from email.message import EmailMessage
 from typing import Any, Literal
 
 EventKind = Literal["new", "ongoing", "recovering", "resolved", "reopened", "urgency_raised"]
-NoticeKind = Literal["insights", "resolved", "test"]
-"""Value of the header ``X-Mona-Event``."""
+NoticeKind = Literal["insights", "resolved", "test", "recreated"]
+"""Value of the header ``X-Mona-Event``; ``recreated`` is mailed to people, never to a webhook."""
 
 Json = dict[str, Any]
 

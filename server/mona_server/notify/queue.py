@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, Row, delete, func, or_, select, updat
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mona_server.notify.entries import Entry, matches
-from mona_server.notify.notice import Destination, InsightEvent, Notice, Series
+from mona_server.notify.notice import Destination, InsightEvent, Json, Notice, Series
 from mona_server.notify.timing import next_midnight
 from mona_server.sealing import Sealer
 from mona_server.store.tables_notify import deliveries, delivery_items
@@ -28,6 +28,8 @@ RETRY_AFTER_S = (60, 300, 1800, 7200, 21600)
 CLAIM_S = 300
 """A sender that dies holds a delivery no longer than this; the next attempt carries the same id."""
 KEPT = timedelta(days=90)
+RECREATED = "configuration"
+"""With the id of a revision, the entry of mails that no notification entry asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,56 @@ def put_test(engine: Engine, sealer: Sealer, tenant: str, context_class: str, en
         ]  # fmt: skip
 
 
+def put_recreated(
+    engine: Engine,
+    sealer: Sealer,
+    tenant: str,
+    context_class: str,
+    config_id: str,
+    mails: Sequence[tuple[Destination, Sequence[Json]]],
+    now: datetime,
+) -> int:
+    """Queue one mail per destination about insights made anew after a change; returns how many deliveries were begun.
+
+    The same change again adds nothing.
+    """
+    made = 0
+    with engine.begin() as connection:
+        for destination, insights in mails:
+            entry = f"{RECREATED} {config_id}"
+            row = deliveries.c
+            before = select(row.id).where(
+                row.tenant == tenant,
+                row.context_class == context_class,
+                row.destination == destination.key,
+                row.entry == entry,
+            )
+            if connection.execute(before).first() is not None:
+                continue
+            delivery_id = _begin(
+                connection, sealer, destination, now,
+                tenant=tenant, context_class=context_class, entry=entry, kind="recreated",
+                urgent=False, digest=False, now=now,
+            )  # fmt: skip
+            for insight in insights:
+                _add(connection, tenant, destination.key, _Anew(config_id, insight), delivery_id)
+            made += 1
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Anew:
+    """An insight as a change of the configuration left it."""
+
+    config_id: str
+    insight: Json
+    series: None = None
+
+    @property
+    def identity(self) -> str:
+        return f"{self.insight['insight_id']}:recreated:{self.config_id}"
+
+
 def _known(connection: Connection, tenant: str, destination: str, event: str) -> bool:
     item = delivery_items.c
     found = select(item.position).where(item.tenant == tenant, item.destination == destination, item.event == event)
@@ -112,7 +164,7 @@ def _due(
     spent = select(func.count()).where(
         row.tenant == tenant,
         row.destination == destination.key,
-        row.kind != "test",
+        row.kind.in_(("insights", "resolved")),
         row.created_ms >= _ms(day),
         row.created_ms < _ms(day + timedelta(days=1)),
     )
@@ -160,7 +212,7 @@ def _begin(
     return delivery_id
 
 
-def _add(connection: Connection, tenant: str, destination: str, event: InsightEvent, delivery_id: str) -> None:
+def _add(connection: Connection, tenant: str, destination: str, event: InsightEvent | _Anew, delivery_id: str) -> None:
     # Two processes that enqueue the same run meet at the unique key; the second adds nothing.
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     series = event.series

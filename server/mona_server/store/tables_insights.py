@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 from mona_server.store.meta import metadata
@@ -58,6 +59,15 @@ insights = Table(
     Column("snoozed_until_s", BigInteger, nullable=True),
     Column("feedback", String(16), nullable=True, comment="useful, expected, false_alarm"),
     Column("feedback_note", Text, nullable=True),
+    Column("judged_by", Text, nullable=True, comment="who archived it or gave feedback, last"),
+    Column(
+        "exclude_window",
+        Boolean,
+        nullable=False,
+        default=False,
+        server_default=false(),
+        comment="its window is left out of later benchmarks of its segment and metric",
+    ),
     Column("assignee", Text, nullable=True),
     Column("config_id", String(40), nullable=True),
     Column("run_id", String(40), nullable=True, comment="the latest run that found it"),

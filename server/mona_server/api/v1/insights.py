@@ -69,6 +69,11 @@ class Change(Input):
     snoozed_until: float | None = Field(None, ge=0, le=1e11, allow_inf_nan=False, description="Unix seconds.")
     feedback: Literal["useful", "expected", "false_alarm"] | None = None
     feedback_note: str | None = Field(None, max_length=10_000)
+    exclude_window: bool | None = Field(
+        None,
+        description="With feedback expected or false_alarm: leave the insight's window out of later benchmarks of its "
+        "segment and metric.",
+    )
     assignee: str | None = Field(None, max_length=254)
 
 
@@ -117,7 +122,7 @@ def change_insight(request: Request, caller: InsightReader, insight_id: str, cha
     if set(changes) != {"archived"}:
         insight_asks.check_insight(edge, caller, insight_id, Permission.INSIGHTS_FEEDBACK)
     check_unchanged(request, _get(edge, caller, insight_id))
-    people.change(edge.store, caller.tenant, insight_id, changes, _now(edge))
+    people.change(edge.store, caller.tenant, insight_id, changes, _now(edge), by=caller.author)
     told = {key: value for key, value in changes.items() if key != "feedback_note"}
     audit.record(edge.meta, caller.actor, "insight.change", insight_id, now_ms=edge.clock(), after=told)
     return single(request, _get(edge, caller, insight_id))
