@@ -38,7 +38,7 @@ from mona_server.store import Store, catalog, documents, erase, lake, verify
 from mona_server.store.flush import flush
 
 GROWTH_SHARE, GROWTH_MIB = 0.10, 16.0
-"""A process is flat when over the last half of the soak its trend gained at most this share, or so many MiB."""
+"""A process grows when over the last half of the soak it surely (95 %) gained more than this share and so many MiB."""
 SENDERS = 2
 
 
@@ -200,7 +200,7 @@ def drive(soak: Soak, watch: Watch, minutes: float) -> list[str]:
     others = [
         Repeated("queries", 0.5, soak.ask, stop),
         Repeated("searches", 60, soak.search, stop),
-        Repeated("configurations", 150, soak.configure, stop),
+        Repeated("configurations", 240, soak.configure, stop),
         Repeated("single deletes", 20, soak.delete_one, stop),
         Repeated("range deletes", 60, soak.delete_old, stop),
     ]
@@ -233,15 +233,19 @@ def report(watch: Watch, minutes: float) -> list[str]:
     half_s = minutes * 30
     problems = []
     print(f"\nOver the last {minutes / 2:.0f} minutes:\n")
-    print("| process | PSS MiB, median | highest | MiB/min (95 %) | open files, highest | /min |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print(
+        "| process | PSS MiB, median | highest | own MiB, median | per minute (95 %) | open files, highest | per minute |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     files = watch.trends(half_s, "open_files")
+    own = watch.trends(half_s, "own_mib")
     for name, memory in sorted(watch.trends(half_s, "pss_mib").items()):
-        slope = f"{memory.slope:+.2f} ({memory.low:+.2f} to {memory.high:+.2f})"
+        mine = own[name]
+        slope = f"{mine.median:.0f} | {mine.slope:+.2f} ({mine.low:+.2f} to {mine.high:+.2f})"
         opened = f"{files[name].highest:.0f} | {files[name].slope:+.2f}"
         print(f"| {name} | {memory.median:.0f} | {memory.highest:.0f} | {slope} | {opened} |")
-        if memory.slope * minutes / 2 > max(GROWTH_MIB, GROWTH_SHARE * memory.median):
-            problems.append(f"memory of {name} grows by {memory.slope:.2f} MiB a minute")
+        if mine.low * minutes / 2 > max(GROWTH_MIB, GROWTH_SHARE * mine.median):
+            problems.append(f"memory of {name} grows by {mine.low:.2f} to {mine.high:.2f} MiB a minute")
         if files[name].slope * minutes / 2 > 5:
             problems.append(f"{name} opens {files[name].slope:.1f} files more a minute")
     whole = np.array(watch.whole)

@@ -24,6 +24,9 @@ class Sample:
     at_s: float
     process: str
     pss_mib: float
+    """Its share of all memory, mapped files included."""
+    own_mib: float
+    """What it allocated itself: this must not grow. Mapped pages of the database are the system's to take back."""
     open_files: int
 
 
@@ -39,10 +42,11 @@ class Trend:
     highest: float
 
 
-def pss_mib(pid: int) -> float:
-    """Proportional share of the memory of a process, MiB: what it shares with others is divided among them."""
-    with Path(f"/proc/{pid}/smaps_rollup").open(encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("Pss:")) / 1024
+def memory_mib(pid: int) -> tuple[float, float]:
+    """Proportional share of the memory of a process, MiB (what it shares is divided), and the anonymous part of it."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    sizes = {words[0]: int(words[1]) / 1024 for words in map(str.split, lines[1:])}
+    return sizes["Pss:"], sizes["Pss_Anon:"]
 
 
 def children(pid: int) -> Iterator[int]:
@@ -54,10 +58,14 @@ def children(pid: int) -> Iterator[int]:
 
 
 def trend(at_s: np.ndarray, values: np.ndarray) -> Trend:
-    """The trend of samples of one process. A worker that comes and goes is judged by its samples while it lives."""
-    if len(values) < 3:
+    """The trend of samples of one process, by the medians of its minutes: neighbouring samples say nearly the same.
+
+    A worker that comes and goes is judged by its samples while it lives.
+    """
+    minutes = np.unique(at_s // 60)
+    if len(minutes) < 3:
         return Trend(float(np.median(values)), 0.0, 0.0, 0.0, float(np.max(values)))
-    slope, _, low, high = stats.theilslopes(values, at_s / 60)
+    slope, _, low, high = stats.theilslopes([np.median(values[at_s // 60 == m]) for m in minutes], minutes)
     return Trend(float(np.median(values)), float(slope), float(low), float(high), float(np.max(values)))
 
 
@@ -89,19 +97,23 @@ class Watch:
             self.restarts.add((name, pid))
             for label, one in [(name, pid), *((f"{name} worker", child) for child in children(pid))]:
                 try:
-                    rows.append(Sample(at_s, label, pss_mib(one), sum(1 for _ in Path(f"/proc/{one}/fd").iterdir())))
-                except (OSError, StopIteration):
+                    rows.append(
+                        Sample(at_s, label, *memory_mib(one), sum(1 for _ in Path(f"/proc/{one}/fd").iterdir()))
+                    )
+                except (OSError, KeyError):
                     continue  # it has just ended
         self.samples += rows
         self.whole.append((at_s, disk.bytes_of(self.data) / MIB, self.lag_s(), self.contexts()))
         if self.file is not None:
             with self.file.open("a", encoding="utf-8", newline="") as out:
                 writer = csv.writer(out)
-                writer.writerows((f"{s.at_s:.0f}", s.process, f"{s.pss_mib:.1f}", s.open_files) for s in rows)
+                writer.writerows(
+                    (f"{s.at_s:.0f}", s.process, f"{s.pss_mib:.1f}", f"{s.own_mib:.1f}", s.open_files) for s in rows
+                )
                 writer.writerow((f"{at_s:.0f}", "disk MiB, lag s, contexts", *(f"{v:.1f}" for v in self.whole[-1][1:])))
 
     def trends(self, from_s: float, value: str) -> dict[str, Trend]:
-        """Process → trend of ``pss_mib`` or ``open_files`` from a moment on."""
+        """Process → trend of ``pss_mib``, ``own_mib`` or ``open_files`` from a moment on."""
         found: dict[str, list[tuple[float, float]]] = {}
         for sample in self.samples:
             if sample.at_s >= from_s:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,26 +63,36 @@ class ChunkCache:
 
     def __init__(self, max_rows: int = 1_000_000) -> None:
         self._max_rows = max_rows
-        self._rows = 0
-        self._parts: OrderedDict[tuple[int, str], Columns] = OrderedDict()
+        self.rows = 0
+        """Rows that are held."""
+        self._parts: OrderedDict[tuple[int, int, str], Columns] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, chunk_id: int, shape: str) -> Columns | None:
+    def get(self, class_id: int, chunk_id: int, shape: str) -> Columns | None:
         with self._lock:
-            part = self._parts.get((chunk_id, shape))
+            part = self._parts.get((class_id, chunk_id, shape))
             if part is not None:
-                self._parts.move_to_end((chunk_id, shape))
+                self._parts.move_to_end((class_id, chunk_id, shape))
             return part
 
-    def put(self, chunk_id: int, shape: str, part: Columns) -> None:
+    def put(self, class_id: int, chunk_id: int, shape: str, part: Columns) -> None:
         with self._lock:
-            if (chunk_id, shape) in self._parts:
+            if (class_id, chunk_id, shape) in self._parts:
                 return
-            self._parts[chunk_id, shape] = part
-            self._rows += len(part["MONA_ID"])
-            while self._rows > self._max_rows and len(self._parts) > 1:
-                _, old = self._parts.popitem(last=False)
-                self._rows -= len(old["MONA_ID"])
+            self._parts[class_id, chunk_id, shape] = part
+            self.rows += len(part["MONA_ID"])
+            while self.rows > self._max_rows and len(self._parts) > 1:
+                self._drop(next(iter(self._parts)))
+
+    def forget_flushed(self, class_id: int, pending: Collection[int], shape: str) -> None:
+        """Drop the chunks of a class that are not pending any more, or were decoded for other columns."""
+        with self._lock:
+            for key in [key for key in self._parts if key[0] == class_id]:
+                if key[1] not in pending or key[2] != shape:
+                    self._drop(key)
+
+    def _drop(self, key: tuple[int, int, str]) -> None:
+        self.rows -= len(self._parts.pop(key)["MONA_ID"])
 
 
 def take(
@@ -107,15 +118,16 @@ def take(
     ).fetchall()
     layouts = catalog.read_layouts(connection, class_id)
     shape = repr(columns)
+    cache.forget_flushed(class_id, {chunk_id for chunk_id, _ in chunks}, shape)
     parts = []
     for chunk_id, chunk_revision in chunks:
         if revision is not None and chunk_revision > revision:
             continue
-        part = cache.get(chunk_id, shape)
+        part = cache.get(class_id, chunk_id, shape)
         if part is None:
             body = connection.execute("SELECT body FROM pending WHERE chunk_id = ?", (chunk_id,)).fetchone()[0]
             part = fact_columns([(chunk_revision, body)], layouts, columns)
-            cache.put(chunk_id, shape, part)
+            cache.put(class_id, chunk_id, shape, part)
         parts.append(part)
     pending = concatenate(parts) if parts else fact_columns([], layouts, columns)
     if revision is not None:

@@ -44,6 +44,21 @@ def test_flush_moves_rows_and_changes_no_answer(lab: Lab) -> None:
     assert file.checksum == lake.checksum(file.path)
 
 
+def test_decoded_rows_go_with_the_flush(lab: Lab) -> None:
+    """A reader keeps decoded what is pending, and not what is in files: its memory does not follow the history."""
+    for _ in range(3):
+        lab.send(list(numbered(50)))
+        lab.fold()
+        lab.facts()
+        assert lab.store._chunks.rows == 50
+        lab.flush()
+        lab.facts()
+        assert lab.store._chunks.rows == 0
+        lab.send([{"contextId": f"c{i}", "action": "DELETE", "message": {}} for i in range(50)])
+        lab.fold()
+        lab.flush()
+
+
 def test_flush_is_bounded(lab: Lab) -> None:
     """One flush takes about so many rows, at least one chunk; more of them take the rest."""
     lab.folder._batch_messages = 10
