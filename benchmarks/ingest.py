@@ -44,6 +44,8 @@ BATCH = 1_000
 ACCEPTED_FLOOR = 100_000
 FOLDED_FLOOR = 25_000
 LIMITS = Limits()
+_encode = msgspec.json.Encoder().encode
+"""JSON without spaces, as the SDK sends it."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def new_bodies(first: int, count: int, fields: int) -> Iterator[bytes]:
             }
             for i in range(start, start + BATCH)
         ]
-        yield json.dumps({"userId": "T", "messages": messages}).encode()
+        yield _encode({"userId": "T", "messages": messages})
 
 
 def label_bodies(first: int, count: int) -> Iterator[bytes]:
@@ -123,7 +125,7 @@ def label_bodies(first: int, count: int) -> Iterator[bytes]:
             {"arcClass": "LOAN", "contextId": context_id(i), "message": {"label": i % 3 == 0}}
             for i in ids[start : start + BATCH]
         ]
-        yield json.dumps({"userId": "T", "messages": messages}).encode()
+        yield _encode({"userId": "T", "messages": messages})
 
 
 def accept(data: Path, fields: int, requests: int) -> Rate:
@@ -146,7 +148,6 @@ def accept(data: Path, fields: int, requests: int) -> Rate:
 
 def prefill(store: Store, count: int, fields: int) -> None:
     """Documents as folding would leave them, without the folding."""
-    encode = msgspec.json.Encoder().encode
     names = [f"feature_{j}" for j in range(fields - 1)] + ["label"]
     with store.state.writing() as connection:
         class_id = catalog.ensure_class(connection, "T", "LOAN", NOW_MS)
@@ -166,7 +167,9 @@ def prefill(store: Store, count: int, fields: int) -> None:
             id_, time_ms, given = context_id(i), (1_650_000_000 + i) * 1000, values(i, fields)
             fact = encode_fact(layout, id_, time_ms, NOW_MS, [*given.values(), None])
             hash_ = documents.hash_key(class_id, id_)
-            made.append(documents.Document(None, hash_, class_id, id_, time_ms, 1, NOW_MS, NOW_MS, encode(given), fact))
+            made.append(
+                documents.Document(None, hash_, class_id, id_, time_ms, 1, NOW_MS, NOW_MS, _encode(given), fact)
+            )
         with writing(store.state.connection) as connection:
             documents.put(connection, made)
     store.state.connection.execute(index)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mona_server.errors import BadRequest
-from mona_server.ingest.fold import Folder, Rows, context_of
+from mona_server.ingest.facts import Rows, context_of, rebuild
+from mona_server.ingest.fold import Folder
 from mona_server.ingest.work import Clock, Step
 from mona_server.store import catalog, documents, state
 from mona_server.store.jobs import Job
@@ -66,7 +67,7 @@ def backfill(folder: Folder, job: Job, clock: Clock) -> Iterator[Step]:
 def _rebuild(folder: Folder, tenant: str, name: str, found: list[documents.Document], now_ms: int) -> int:
     facts = Rows()
     shape = folder.shapes(tenant, (name,), now_ms)[name]
-    changed = [d for d in found if folder.rebuild(d, context_of(d), shape, facts)]
+    changed = [d for d in found if rebuild(d, context_of(d), shape, facts)]
     if not changed:
         return 0
     with folder.store.state.writing() as connection:

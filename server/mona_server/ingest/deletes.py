@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mona_server.errors import BadRequest, NotFound
-from mona_server.ingest.fold import Folder, Rows
+from mona_server.ingest.facts import Rows
+from mona_server.ingest.fold import Folder
 from mona_server.ingest.work import Clock, Step
 from mona_server.store import catalog, documents, lake, state
 from mona_server.store.documents import Document

@@ -101,7 +101,7 @@ def decode_fact(fact: bytes) -> tuple[int, str, int, int, list[Any]]:
 
 def encode_fact_chunk(minus: Sequence[bytes], plus: Sequence[bytes]) -> bytes:
     """One chunk of pending facts."""
-    return _pack(b"\x92" + _array(minus) + _array(plus))
+    return _pack(b"".join((b"\x92", _array_head(minus), *minus, _array_head(plus), *plus)))
 
 
 def encode_message_chunk(rows: Sequence[tuple[Any, ...]]) -> bytes:
@@ -109,8 +109,8 @@ def encode_message_chunk(rows: Sequence[tuple[Any, ...]]) -> bytes:
     return _pack(_encoder.encode(rows))
 
 
-def _array(items: Sequence[bytes]) -> bytes:
-    return b"\xdd" + len(items).to_bytes(4, "big") + b"".join(items)
+def _array_head(items: Sequence[bytes]) -> bytes:
+    return b"\xdd" + len(items).to_bytes(4, "big")
 
 
 def _pack(raw: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mona_server.ingest.envelope import Message
+from mona_server.ingest.fold import _text
 from mona_server.ingest.merge import MAX_ADDED, Context, merge
 
 ARRIVAL = 1_700_000_000_000
@@ -136,3 +139,29 @@ def test_arguments_are_not_changed(messages: Any) -> None:
     first = fold(messages)
     assert first == fold(messages)
     assert first is None or None not in first.values.values()
+
+
+VALUES = st.dictionaries(st.sampled_from("abcde"), st.none() | st.integers(0, 3) | st.text(max_size=3), max_size=4)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["OVERWRITE", "OVERWRITE", "ADD", "NEW", "DELETE"]), VALUES), max_size=6),
+    st.sampled_from([(",", ":"), (", ", ": "), (" ,", ":")]),
+)
+def test_text_put_together_is_the_merged_object(messages: list[tuple[str, Any]], separators: tuple[str, str]) -> None:
+    """Whatever the messages are, the JSON that the fold keeps without writing it anew says what merging says."""
+    context: Context | None = None
+    text: bytes | None = None
+    for index, (action, given_values) in enumerate(messages):
+        raw = json.dumps(given_values, separators=separators).encode()
+        message = Message(index, "C", "1", None, action, raw)
+        values = message.values()
+        after = merge(context, action, values, export_ms=None, arrival_ms=0)
+        text = _text(text, context, after, message, values)
+        context = after
+        if text is not None:
+            assert context is not None
+            assert json.loads(text) == context.values
+            assert list(json.loads(text)) == list(context.values)
+        elif action == "OVERWRITE" and index == 0 and separators == (",", ":"):
+            assert None in values.values()
