@@ -30,6 +30,7 @@ from mona_server.api.v1 import (
     operations,
     query,
     session,
+    sources,
     views,
 )
 from mona_server.errors import BadRequest, MonaError
@@ -56,6 +57,7 @@ V1_ROUTERS = tuple(
         events,
         views,
         imports,
+        sources,
         jobs,
         operations,
         admin,

@@ -1,5 +1,5 @@
 """Jobs that would hold up every answer: imports and backtests. They happen in a child process that lives as long as there
-are such jobs.
+are such jobs. The folders that are watched make imports here.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Engine, or_, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from mona_server import logs
 from mona_server.api import backtests, imports
 from mona_server.errors import MonaError
 from mona_server.settings import Settings
+from mona_server.sources import folders
 from mona_server.store import Store, jobs
 from mona_server.store.jobs import Job, LostJob
 from mona_server.store.tables_jobs import jobs as table
@@ -33,10 +35,15 @@ log = structlog.get_logger("mona.background")
 
 
 def watch(settings: Settings, meta: Engine, stop: threading.Event) -> None:
-    """Keep a child process while there are jobs, until ``stop`` is set."""
+    """Look into folders, and keep a child process while there are jobs, until ``stop`` is set."""
     context = multiprocessing.get_context("spawn")
     while not stop.wait(_POLL_S):
-        if not _waiting(meta):
+        try:
+            folders.look(meta, settings.imports.roots, now_ms=_now_ms())
+            if not _waiting(meta):
+                continue
+        except SQLAlchemyError as error:  # a busy database: the next round is soon enough
+            log.warning("jobs not read", error=type(error).__name__)
             continue
         child = context.Process(target=_child, args=(settings, os.getpid()), daemon=True)
         child.start()

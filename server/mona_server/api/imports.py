@@ -10,15 +10,16 @@ from mona_server.api import uploads
 from mona_server.api.caller import Caller
 from mona_server.api.edge import Edge, system_clock
 from mona_server.api.identity import audit
-from mona_server.errors import BadRequest, Forbidden, MonaError
+from mona_server.errors import BadRequest, MonaError
 from mona_server.ingest.limits import Limits
 from mona_server.settings import Settings
+from mona_server.sources import folders
 from mona_server.sources.files import FileMapping
 from mona_server.sources.imports import Import, import_file
 from mona_server.store import Store, jobs
 from mona_server.store.jobs import Job
 
-KIND = "import"
+KIND = folders.IMPORT
 
 
 def start(edge: Edge, caller: Caller, file_path: str, mapping: FileMapping) -> str:
@@ -41,18 +42,10 @@ def queue(edge: Edge, caller: Caller, path: Path, mapping: FileMapping, *, uploa
 
 
 def allowed(file_path: str, roots: tuple[str, ...]) -> Path:
-    """The real path of a file below one of the roots. One text for all refusals: it tells nothing about other files."""
+    """The real path of a file below one of the roots; see :func:`mona_server.sources.folders.allowed`."""
     if "://" in file_path:
         raise BadRequest("file_path: object stores cannot be read yet", hint="copy the file below an import root")
-    for root in roots:
-        base = Path(root).resolve()
-        try:
-            path = (base / file_path).resolve(strict=True)
-        except (OSError, ValueError):
-            continue
-        if path.is_relative_to(base) and path.is_file():
-            return path
-    raise Forbidden("file_path: no such file below an import root", hint="roots are set by imports.roots")
+    return folders.allowed(file_path, roots, key="file_path")
 
 
 def do(store: Store, settings: Settings, job: Job, progress: Callable[[float, Any], None]) -> Mapping[str, Any]:

@@ -114,6 +114,30 @@ def test_own_tls(tmp_path: Path) -> None:
         thread.join(PATIENCE_S)
 
 
+def test_behind_a_proxy_each_visitor_is_limited_alone(tmp_path: Path) -> None:
+    """A proxy on this machine tells whose request it brings: one visitor who guesses does not lock the others out."""
+    port = free_port()
+    settings = settings_module.load(tmp_path, environ={}, server={"port": port})
+    stop = threading.Event()
+    thread = threading.Thread(target=process.serve, args=(settings, stop))
+    thread.start()
+    url = f"http://127.0.0.1:{port}"
+    try:
+        eventually(lambda: status(f"{url}/health") == 200)
+        with httpx.Client(base_url=url, timeout=PATIENCE_S) as proxy:
+
+            def guess(address: str, number: int) -> int:
+                body = {"clientId": f"mona_{number}", "secret": "guess"}
+                headers = {"X-Forwarded-For": address}
+                return proxy.post("/identity/resources/auth/v1/api-token", json=body, headers=headers).status_code
+
+            assert [guess("203.0.113.1", number) for number in range(11)] == [401] * 10 + [429]
+            assert guess("203.0.113.2", 11) == 401
+    finally:
+        stop.set()
+        thread.join(PATIENCE_S)
+
+
 def test_health_fails_when_a_part_fails(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """A load balancer sends nobody to a server that cannot accept or cannot query; what fails is named, not why."""
     assert api.get("/health", token={}).json()["failures"] == []

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,8 +94,10 @@ def test_role_change_counts_at_once_for_sessions_and_soon_for_tokens(api: Api) -
     assert api.get("/api/v1/users", token=me).status_code == 403
 
 
-def test_no_read_path_shows_another_tenant(api: Api) -> None:
+def test_no_read_path_shows_another_tenant(make_api: Callable[..., Api], tmp_path: Path) -> None:
     """Every GET of the document, with the real ids of one tenant, shows another tenant nothing of it."""
+    (tmp_path / "root" / MARK).mkdir(parents=True)
+    api = make_api(imports={"roots": (str(tmp_path / "root"),)})
     api.post(
         "/upload_config",
         {"config": {"LOAN": {"fields": {"amount": {"type": "numeric"}}, "description": MARK}}, "commit_message": MARK},
@@ -109,6 +112,7 @@ def test_no_read_path_shows_another_tenant(api: Api) -> None:
         "config_id": api.get("/api/v1/config").json()["config_id"],
         "view_id": api.post("/api/v1/views", {"name": MARK, "shared": True}).json()["id"],
         "event_id": api.post("/api/v1/events", {"time": AT, "title": MARK}).json()["id"],
+        "source_id": api.post("/api/v1/sources", {"url": MARK, "context_class": "LOAN"}).json()["id"],
         "job_id": api.post("/api/v1/backfill", {"context_class": "LOAN"}).json()["job_id"],
         "insight_id": "ins_x",
         "run_id": "run_x",

@@ -396,6 +396,45 @@ class Import(Model):
     error: str | None
 
 
+class SourceFiles(Model):
+    queued: int
+    running: int
+    done: int
+    failed: int = Field(description="Will be tried again.")
+    set_aside: int = Field(description="Failed three times, or cancelled.")
+
+
+class Source(Model):
+    id: str = Field(examples=["src_5f0c"])
+    kind: str = Field(examples=["object_store"])
+    arc_class: str = Field(examples=["LOAN"])
+    url: str = Field(examples=["file:///srv/loans"])
+    pattern: str = Field(examples=["*.parquet"])
+    start_after: str | float | None
+    paused: bool
+    author: str
+    error: str | None = Field(description="Why the last look failed.")
+    id_column: str | None
+    time_column: str | None
+    action: str | None
+    rename: dict[str, str]
+    poll_seconds: float
+    created: float
+    last_look: float | None
+    files: SourceFiles
+
+
+class SourceFailure(Model):
+    name: str
+    tries: int
+    error: str | None
+    job_id: str
+
+
+class SourceInFull(Source):
+    failures: list[SourceFailure]
+
+
 class Provider(Model):
     issuer: str = Field(examples=["https://login.example"])
     client_id: str
