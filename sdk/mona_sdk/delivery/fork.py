@@ -19,10 +19,16 @@ def renew_in_child(thing: Any) -> None:
 
 
 def drain_at_child_exit(drain: Callable[[], Any]) -> None:
-    """Call `drain` when a process of `multiprocessing` ends: such a child leaves without running atexit."""
+    """Call `drain` when a process of `multiprocessing` or a prefork worker of Celery ends.
+
+    Such children leave without running atexit, those of Celery without the finalizers of multiprocessing too.
+    """
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
         util.Finalize(None, drain, exitpriority=100)
+    celery = sys.modules.get("celery.signals")
+    if celery is not None:
+        celery.worker_process_shutdown.connect(lambda **_: drain(), weak=False)
 
 
 def _renew() -> None:

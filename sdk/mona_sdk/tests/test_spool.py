@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
 
@@ -122,6 +123,45 @@ def test_a_full_disk_is_a_counter(
     server.routes["/export"] = accept_all
     wait_until(lambda: client.stats()["spool_bytes"] == 0)
     assert [m["contextId"] for m in server.messages][-1] == "id-2"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB, for root on Linux."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(mounting, capture_output=True, text=True, check=False)
+    except OSError as problem:
+        pytest.skip(f"no file system can be mounted here: {problem}")
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_fills_up(small_disk: Path, server: RecordingServer, make_client: Callable[..., Client]) -> None:
+    """A real one: what fits is kept, what does not is counted, and when the server is back all that was kept arrives,
+    once."""
+    server.routes["/export"] = always(503, {})
+    client = make_client(spool_dir=str(small_disk), **SPOOLING)
+    exported = 0
+    while client.stats()["dropped"] == 0:
+        assert client.export_batch([a_message(exported + n, text="x" * 500) for n in range(10)])["failed"] == 0
+        exported += 10
+        client.flush(30)
+        assert exported < 1000
+    kept = client.stats()["spooled"]
+    assert kept + client.stats()["dropped"] == exported
+    assert kept > 0
+    refused = len(server.sends)
+    server.routes["/export"] = accept_all
+    wait_until(lambda: client.stats()["sent"] == kept)
+    identities = [m["contextId"] for request in server.sends[refused:] for m in request.json["messages"]]
+    assert len(identities) == len(set(identities)) == kept
+    assert client.export(a_message(exported))
+    assert client.flush(30) is True
 
 
 def test_a_folder_that_cannot_be_made_is_contained(
