@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from mona_server.errors import BadRequest, NotFound
 from mona_server.ingest.limits import Limits
@@ -78,6 +79,16 @@ def test_an_interrupted_import_goes_on_where_it_stopped(store: Store, file: Path
     done = run(store, file)
     assert (done.state, done.accepted, done.repeated) == ("done", 25_000, False)
     assert stored_ids(store) == [f"i{i}" for i in range(25_000)]
+
+
+def test_a_small_file_is_finished_with_its_only_chunk(store: Store, tmp_path: Path) -> None:
+    """Each note of progress is an fsync: ten thousand small files must not take one more each."""
+    path = tmp_path / "t.csv"
+    path.write_text("id,ts,x\na,1700000000,1\n")
+    commits, states = [], []
+    event.listen(store.meta, "commit", commits.append)
+    done = run(store, path, on_progress=lambda state: states.append(state.state))
+    assert (states, done.state, len(commits)) == (["done"], "done", 2)
 
 
 def test_refused_rows_are_told_by_line(store: Store, tmp_path: Path) -> None:
