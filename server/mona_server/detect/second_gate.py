@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mona_server.detect import chance_search, folding, novelty
+from mona_server.detect import chance_search, folding, novelty, siblings
 from mona_server.detect.candidates import Block
 from mona_server.detect.chance_evidence import Evidence, Setting
 from mona_server.detect.chance_explaining import Judged
@@ -102,7 +102,7 @@ class PlainGate:
         kept = [replace(signal, chance=Chance(passed=True, method=self.method)) for signal in signals]
         if not self.inside.verse["fold_redundant"]:
             return Settled(tuple(Finding(signal) for signal in kept))
-        return Settled(folding.fold(kept, self.inside))
+        return Settled(tuple(siblings.merge(folding.fold(kept, self.inside), self.inside)))
 
 
 @dataclass(slots=True)
@@ -222,7 +222,7 @@ class FrameGate:
         if inside.verse["fold_redundant"]:
             passed = {key: one for key, one in passed.items() if key in good}
             found, swollen = self._folded([f for f in verdict.findings if (f.test, f.segment) in good], passed, good)
-            findings, bad = folding.adopt(findings + found, [*bad, *swollen])
+            findings, bad = folding.adopt(findings + siblings.merge(found, inside), [*bad, *swollen])
         else:
             findings += [Finding(signal) for signal in good.values()]
         findings.sort(key=lambda finding: strength(finding.main))

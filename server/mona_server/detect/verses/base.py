@@ -247,7 +247,11 @@ def common(
         Parameter("trend_directions", DIRECTIONS, ("asc", "desc"), basic, "Report rises, falls or both."),
         Parameter("avoid_segmenting_on_missing", BOOLEAN, False, noise, "No segments of missing values."),
         Parameter(
-            "create_extra_adjacent_signals", BOOLEAN, True, noise, "Also test unions of neighbouring numeric buckets."
+            "create_extra_adjacent_signals",
+            BOOLEAN,
+            True,
+            noise,
+            "Test unions of neighbouring buckets, merge sibling values that changed alike.",
         ),
         Parameter(
             "find_related_anomalies_for",
