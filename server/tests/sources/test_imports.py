@@ -85,7 +85,8 @@ def test_a_small_file_is_finished_with_its_only_chunk(store: Store, tmp_path: Pa
     """Each note of progress is an fsync: ten thousand small files must not take one more each."""
     path = tmp_path / "t.csv"
     path.write_text("id,ts,x\na,1700000000,1\n")
-    commits, states = [], []
+    commits: list[Any] = []
+    states: list[str] = []
     event.listen(store.meta, "commit", commits.append)
     done = run(store, path, on_progress=lambda state: states.append(state.state))
     assert (states, done.state, len(commits)) == (["done"], "done", 2)
