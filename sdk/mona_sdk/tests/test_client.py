@@ -304,6 +304,6 @@ def test_idle_connections_are_dropped(
     client = make_client()
     assert client.export(a_message())
     before = server.connections
-    monkeypatch.setattr(http._state, "last_call", http._state.last_call - 31)
+    monkeypatch.setattr(http.this_thread, "last_call", http.this_thread.last_call - 31)
     assert client.export(a_message())
     assert server.connections == before + 1

@@ -14,7 +14,7 @@ from typing import Any, Callable
 import pytest
 
 from mona_sdk import Client
-from mona_sdk.delivery import http
+from mona_sdk.delivery import connections, http
 from mona_sdk.tests.certificates import make_certificate
 from mona_sdk.tests.conftest import a_message
 from mona_sdk.tests.servers import Answer, RecordingServer, accept_all
@@ -25,8 +25,7 @@ NO_TOKEN: dict[str, Any] = {"access_token": "token", "user_id": "U", "max_retrie
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment is read anew, as by a program that starts: proxies and certificates are looked up once."""
-    monkeypatch.setattr(http, "_stack", None)
-    monkeypatch.setattr(http, "_state", http._ThreadState())
+    monkeypatch.setattr(http.this_thread, "manager", None)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -79,8 +78,7 @@ def test_a_certificate_is_checked(
     assert result["failure_reasons"]["0"].endswith(": SSLCertVerificationError")
     assert tls_server.requests == []
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    monkeypatch.setattr(http, "_stack", None)
-    monkeypatch.setattr(http, "_state", http._ThreadState())
+    monkeypatch.setattr(http.this_thread, "manager", None)
     connections = tls_server.connections
     for number in range(10):
         assert client.export(a_message(number))
@@ -146,7 +144,7 @@ def test_a_compressed_answer_is_read(server: RecordingServer) -> None:
     assert http.request("POST", f"{server.url}/x").json() == {"some": "answer"}
 
 
-@pytest.mark.parametrize("size", [0, 10, http.HELD_WITH, http.HELD_WITH + 1, 5_000_000])
+@pytest.mark.parametrize("size", [0, 10, connections.HELD_WITH, connections.HELD_WITH + 1, 5_000_000])
 def test_bodies_of_any_size_arrive_whole(server: RecordingServer, size: int) -> None:
     """Whether they are sent with the head or after it."""
     server.routes["/x"] = lambda _: Answer(200, {})
@@ -162,8 +160,8 @@ def test_head_and_body_leave_together(server: RecordingServer, monkeypatch: pyte
     sent: list[int] = []
     server.routes["/x"] = lambda _: Answer(200, {})
     http.request("POST", f"{server.url}/x", data=b"first")
-    (pool, _) = http._state.manager(f"{server.url}/x")
-    connection = pool._kept
+    (pool, _) = http.this_thread.manager.find(f"{server.url}/x")
+    connection = pool.kept
 
     class Socket:
         def __getattr__(self, name: str) -> Any:
