@@ -171,4 +171,4 @@ def _plain(value: Any) -> Any:
     """numpy scalars and arrays, as plain values."""
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise NotImplementedError(f"cannot write {type(value).__name__} as JSON")
+    raise TypeError(f"cannot write {type(value).__name__} as JSON")
