@@ -75,6 +75,12 @@ FAILURES: dict[int | str, dict[str, Any]] = {
 }
 
 
+def file_of(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """The description of an answer that is a file."""
+    schema = {"schema": {"type": "string", "format": "binary"}}
+    return {200: {"description": "The file.", "content": dict.fromkeys(media_types, schema)}}
+
+
 class PreconditionFailed(MonaError):
     """Somebody changed the object since it was read."""
 

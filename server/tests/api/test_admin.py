@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from mona_server.api.identity import audit, users
+from mona_server.api.v1 import admin
 from tests.api.conftest import Api
 
 V1 = "/api/v1"
@@ -58,6 +61,20 @@ def test_every_change_is_in_the_audit_log(api: Api) -> None:
     assert entries[0]["ip"] == "127.0.0.1"
     assert secret not in str(entries)
     assert api.get(f"{V1}/audit?cursor=rubbish").status_code == 400
+
+
+def test_audit_log_is_exported_whole(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As lines of JSON, the same as the pages hold; those of this tenant only."""
+    monkeypatch.setattr(admin, "_PORTION", 2)
+    for i in range(5):
+        api.post(f"{V1}/users", {"email": f"ann{i}@example.com"})
+    api.token(tenant="acme")
+    pages = api.get(f"{V1}/audit?limit=1000").json()["items"]
+    file = api.get(f"{V1}/audit/export")
+    assert file.headers["content-type"] == "application/x-ndjson"
+    assert [json.loads(line) for line in file.text.splitlines()] == pages
+    assert len(pages) > 5
+    assert api.get(f"{V1}/audit/export", token=api.token("Viewer")).status_code == 403
 
 
 def test_audit_log_forgets_after_a_year(api: Api) -> None:

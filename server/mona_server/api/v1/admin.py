@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from mona_server.api import link_mails
 from mona_server.api.answers import JSON
-from mona_server.api.edge import edge_of
+from mona_server.api.edge import Edge, edge_of
 from mona_server.api.identity import audit, roles, tenants, tokens, users
-from mona_server.api.shapes import Anyone, Cursor, Input, Limit, UserManager, page, read_cursor, single
+from mona_server.api.shapes import Anyone, Cursor, Input, Limit, UserManager, file_of, page, read_cursor, single
 from mona_server.api.v1 import models as m
 from mona_server.errors import BadRequest, Forbidden
 
 router = APIRouter(tags=["admin"])
 
+_PORTION = 1_000
 _NO_STORE = {"Cache-Control": "no-store"}
 """For answers that show a secret."""
 
@@ -205,6 +208,21 @@ def list_audit(
         edge_of(request).meta, caller.tenant, limit=limit, before_id=position, action=action
     )
     return page(entries, entries[-1]["id"] if len(entries) == limit else None)
+
+
+@router.get("/audit/export", response_class=StreamingResponse, responses=file_of("application/x-ndjson"))
+def export_audit(request: Request, caller: UserManager) -> Response:
+    """The whole audit log that is kept, newest first: one JSON object a line."""
+    lines = _audit_lines(edge_of(request), caller.tenant)
+    headers = {"Content-Disposition": 'attachment; filename="audit.jsonl"'}
+    return StreamingResponse(lines, media_type="application/x-ndjson", headers=headers)
+
+
+def _audit_lines(edge: Edge, tenant: str) -> Iterator[bytes]:
+    before: int | None = None
+    while entries := audit.page(edge.meta, tenant, limit=_PORTION, before_id=before):
+        yield b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
+        before = entries[-1]["id"]
 
 
 def _is_super(request: Request, caller: Any) -> bool:

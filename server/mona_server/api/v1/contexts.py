@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from mona_server.api import classes, queries
 from mona_server.api.answers import JSON
 from mona_server.api.edge import edge_of
-from mona_server.api.shapes import Cursor, Investigator, Limit, single
+from mona_server.api.shapes import Cursor, Investigator, Limit, file_of, single
 from mona_server.api.v1 import models as m
 from mona_server.query import service
 
@@ -54,7 +54,9 @@ def get_context(request: Request, caller: Investigator, context_class: str, cont
     return single(request, classes.context(edge_of(request), caller, context_class, context_id))
 
 
-@router.get("/classes/{context_class}/contexts.{format}")
+@router.get(
+    "/classes/{context_class}/contexts.{format}", response_class=StreamingResponse, responses=file_of(*_MEDIA.values())
+)
 def export_contexts(
     request: Request,
     caller: Investigator,
