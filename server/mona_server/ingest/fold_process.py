@@ -52,15 +52,17 @@ def only_one(data_dir: Path, name: str) -> Iterator[None]:
         os.close(handle)
 
 
-def worker(folder: Folder, now: Clock = clock) -> Worker:
-    """Does the jobs that change documents."""
-    kinds: dict[str, Work] = {
-        "backfill": partial(backfill.backfill, folder),
-        "delete_context": partial(deletes.delete_context, folder),
-        "delete_range": partial(deletes.delete_range, folder),
-        "forget_tenant": partial(deletes.forget_tenant, folder),
-    }
-    return Worker(folder.store.meta, kinds, f"fold-{os.getpid()}", now)
+def workers(folder: Folder, now: Clock = clock) -> list[Worker]:
+    """Do the jobs that change documents: deletes in one row, backfills, which take longer, in another."""
+    rows: list[dict[str, Work]] = [
+        {
+            "delete_context": partial(deletes.delete_context, folder),
+            "delete_range": partial(deletes.delete_range, folder),
+            "forget_tenant": partial(deletes.forget_tenant, folder),
+        },
+        {"backfill": partial(backfill.backfill, folder)},
+    ]
+    return [Worker(folder.store.meta, kinds, f"fold-{os.getpid()}", now) for kinds in rows]
 
 
 def serve(settings: Settings, stop: threading.Event, *, builders: Builders | None = None) -> None:
@@ -70,10 +72,10 @@ def serve(settings: Settings, stop: threading.Event, *, builders: Builders | Non
         folder = Folder(
             store, builders or ConfiguredBuilders(store.meta), batch_messages=settings.ingest.fold_batch_messages
         )
-        _loop(folder, worker(folder), stop, settings.ingest.fold_idle_s)
+        _loop(folder, workers(folder), stop, settings.ingest.fold_idle_s)
 
 
-def _loop(folder: Folder, jobs: Worker, stop: threading.Event, idle_s: float) -> None:
+def _loop(folder: Folder, jobs: list[Worker], stop: threading.Event, idle_s: float) -> None:
     seen = -1
     batches = 0
     job_at = 0.0
@@ -85,9 +87,9 @@ def _loop(folder: Folder, jobs: Worker, stop: threading.Event, idle_s: float) ->
             if not folded:
                 seen = version
             if batches % _BATCHES_PER_JOB_STEP == 0 and time.monotonic() >= job_at:
-                worked = jobs.step()
-                job_at = 0.0 if worked else time.monotonic() + _JOB_POLL_S
-                if not folded and not worked:
+                worked = [worker.step() for worker in jobs]
+                job_at = 0.0 if any(worked) else time.monotonic() + _JOB_POLL_S
+                if not folded and not any(worked):
                     folder.forget_unused()
                     folder.store.inbox.shrink()
             if not folded and job_at:

@@ -20,7 +20,7 @@ from mona_server.api.edge import Edge
 from mona_server.api.identity import tokens
 from mona_server.ingest.builders import ConfiguredBuilders
 from mona_server.ingest.fold import Folder
-from mona_server.ingest.fold_process import worker
+from mona_server.ingest.fold_process import workers
 from mona_server.store import Store
 from mona_server.store.meta import open_meta
 
@@ -115,9 +115,9 @@ class Api:
         folder = Folder(self.store, ConfiguredBuilders(self.store.meta))
         while folder.step(self.now_ms):
             pass
-        jobs = worker(folder, self.clock)
-        while jobs.step():
-            pass
+        for worker in workers(folder, self.clock):
+            while worker.step():
+                pass
 
     def post(
         self, path: str, body: Any = None, *, token: dict[str, str] | None = None, **headers: str

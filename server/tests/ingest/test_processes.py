@@ -21,6 +21,7 @@ from mona_server.ingest import fold_process, lake_process
 from mona_server.settings import Settings
 from mona_server.store import Accepted, Key, Store, jobs, lake, verify
 from mona_server.store.relation import facts_query
+from tests.ingest.lab import Lab, numbered
 from tests.support import PATIENCE_S, eventually
 
 NOW = 1_700_000_000_000
@@ -89,6 +90,23 @@ def test_data_is_visible_and_jobs_are_done(tmp_path: Path) -> None:
         for thread in threads:
             thread.join(PATIENCE_S)
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_delete_does_not_wait_for_a_backfill(lab: Lab) -> None:
+    """A backfill may take minutes; who asks for a deletion meanwhile sees it done in seconds."""
+    lab.send(list(numbered(20)))
+    lab.fold()
+    slow = jobs.create(lab.store.meta, "T", "backfill", {"context_class": "LOAN"}, lab.later())
+    asked = {"context_class": "LOAN", "context_id": "c1"}
+    quick_one = jobs.create(lab.store.meta, "T", "delete_context", asked, lab.later())
+    workers = fold_process.workers(lab.folder, lab.later)
+    for worker in workers:
+        worker.step()
+    assert jobs.get(lab.store.meta, "T", quick_one).state == "done"
+    assert jobs.get(lab.store.meta, "T", slow).state == "running"
+    while workers[-1].step():
+        pass
+    assert jobs.get(lab.store.meta, "T", slow).result["contexts"] == 19
 
 
 def send(store: Store, start: int, count: int) -> None:
