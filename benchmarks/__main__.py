@@ -13,6 +13,8 @@ BENCHMARKS = {
     "ingest": "messages accepted and folded per second, bytes per message on disk",
     "edge": "the HTTP edge under load beside a no-op handler",
     "build_fields": "fields built per second",
+    "visible": "seconds from the acknowledgement of a message until queries see it",
+    "at_rest": "memory and processor time of each process while nothing happens",
     "queries": "what pages ask beside plain DuckDB",
     "search_quality": "how often the search speaks when nothing happened, and how small a change it finds",
     "search_speed": "the search beside a plain GROUP BY loop and published drift packages",

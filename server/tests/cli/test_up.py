@@ -134,3 +134,34 @@ def test_a_supervisor_that_cannot_start_says_so_at_once(tmp_path: Path, monkeypa
     ):
         pass
     assert time.monotonic() - began < PATIENCE_S
+
+
+def test_a_part_has_its_name(tmp_path: Path, parts: dict[str, str]) -> None:
+    """``ps`` and ``top`` tell the parts apart."""
+    with up.running(settings.load(tmp_path / "data", environ={}), parts=tuple(parts)):
+        eventually(lambda: len(started(tmp_path / "data")) == 1)
+        assert psutil.Process(started(tmp_path / "data")[0]).name() == "mona-one"
+
+
+def loaded(code: str) -> set[str]:
+    """The modules that a fresh process has after some code."""
+    script = f"{code}\nimport sys, threading\nassert threading.active_count() == 1\nprint(*sys.modules)"
+    return set(
+        subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout.split()
+    )
+
+
+def test_the_supervisor_loads_little() -> None:
+    """It waits all day; what only the parts need would be memory for nothing (benchmarks/at_rest.py)."""
+    heavy = {"duckdb", "numpy", "scipy", "sqlalchemy", "structlog", "fastapi", "jinja2", "mona_server.store"}
+    assert not heavy & loaded("import mona_server.cli.commands")
+
+
+def test_the_parts_share_what_they_use() -> None:
+    """What two parts import is loaded before they are forked, without threads; what one imports is not."""
+    shared = loaded("import mona_server.cli.preload")
+    assert not {"scipy", "fastapi", "uvicorn", "apprise"} & shared
+    own = [loaded(f"import mona_server.cli.preload, {module}") - shared for module in up.PARTS.values()]
+    twice = {name for i, names in enumerate(own) for name in names if any(name in other for other in own[:i])}
+    large = {name for name in twice if not name.startswith("_")}
+    assert len(large) < 40, sorted(large)

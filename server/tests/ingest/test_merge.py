@@ -141,7 +141,9 @@ def test_arguments_are_not_changed(messages: Any) -> None:
     assert first is None or None not in first.values.values()
 
 
-VALUES = st.dictionaries(st.sampled_from("abcde"), st.none() | st.integers(0, 3) | st.text(max_size=3), max_size=4)
+VALUES = st.dictionaries(
+    st.sampled_from("abcde"), st.one_of(st.none(), st.integers(0, 3), st.text(max_size=3)), max_size=4
+)
 
 
 @given(
