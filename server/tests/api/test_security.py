@@ -135,6 +135,55 @@ def test_no_read_path_shows_another_tenant(make_api: Callable[..., Api], tmp_pat
     assert shown >= 8
 
 
+def test_no_write_path_reaches_another_tenant(make_api: Callable[..., Api], tmp_path: Path) -> None:
+    """Every PATCH and DELETE, and every POST to one thing, with the real ids of one tenant: another has no such thing."""
+    (tmp_path / "root").mkdir()
+    api = make_api(imports={"roots": (str(tmp_path / "root"),)})
+    api.post("/upload_config", {"config": {"LOAN": {"fields": {"amount": {"type": "numeric"}}}}, "commit_message": "m"})
+    api.send("LOAN", [{"id": "c", "at": AT, "amount": 1}])
+    ids = {
+        "context_class": "LOAN",
+        "context_id": "c",
+        "user_id": api.post("/api/v1/users", {"email": "ann@example.com"}).json()["id"],
+        "token_id": api.post("/api/v1/tokens", {}).json()["id"],
+        "view_id": api.post("/api/v1/views", {"name": "x", "shared": True}).json()["id"],
+        "event_id": api.post("/api/v1/events", {"time": AT, "title": "x"}).json()["id"],
+        "source_id": api.post("/api/v1/sources", {"url": ".", "context_class": "LOAN"}).json()["id"],
+        "job_id": api.post("/api/v1/backfill", {"context_class": "LOAN"}).json()["job_id"],
+        "insight_id": "ins_x",
+    }
+    bodies = {"/api/v1/sources/{source_id}": {"paused": True}, "/api/v1/insights/{insight_id}/comments": {"text": "x"}}
+    lists = ("users", "tokens", "views", "events", "sources", "jobs", "classes")
+
+    def seen() -> dict[str, Any]:
+        told = {name: api.get(f"/api/v1/{name}").json()["items"] for name in lists}
+        return {**told, "tokens": [one["id"] for one in told["tokens"]]}
+
+    acme = api.token(tenant="acme")
+    before, tried = seen(), 0
+    for path, operations in document(api.app)["paths"].items():
+        for method in {"patch", "delete", "post"} & set(operations):
+            if "{" not in path:
+                continue
+            body = {} if method == "delete" else {"json": bodies.get(path, {})}
+            answer = api.client.request(method.upper(), path.format(**ids), headers=acme, **body)
+            # Deleting data is asked for by name: it is a job of the tenant that asks, and finds nothing of its own.
+            assert answer.status_code == (202 if path.startswith("/api/v1/classes/") else 404), (
+                method,
+                path,
+                answer.text,
+            )
+            tried += 1
+    api.work()
+    after = seen()
+    assert tried > 10
+    assert {**after, "jobs": [one["id"] for one in after["jobs"]]} == {
+        **before,
+        "jobs": [one["id"] for one in before["jobs"]],
+    }
+    assert [info.contexts for info in api.store.classes("default")] == [1]
+
+
 def test_no_service_path_shows_or_changes_another_tenant(api: Api) -> None:
     """The original services of one tenant neither read nor write what belongs to another."""
     config = {"LOAN": {"fields": {"amount": {"type": "numeric"}}, "description": MARK}}
