@@ -90,7 +90,9 @@ def check(
     now: Annotated[
         str | None, typer.Option(help="Judge the windows that end at or before it. Default: after the last row.")
     ] = None,
-    time_column: Annotated[str | None, typer.Option(help="Column with the time of the rows.")] = None,
+    time_column: Annotated[
+        str | None, typer.Option("--time-column", "--time", help="Column with the time of the rows.")
+    ] = None,
     verse: Annotated[list[str] | None, typer.Option("--verse", help="Only this verse; several times.")] = None,
     form: Annotated[Form, typer.Option("--format", help="How to answer.")] = Form.TEXT,
     as_json: Json = False,
@@ -113,9 +115,12 @@ def check(
     }
     answer = answers[Form.JSON if as_json else form]()
     if output is None:
-        print(answer)
+        print(answer.rstrip("\n"))
     else:
-        output.write_text(answer, encoding="utf-8")
+        try:
+            output.write_text(answer, encoding="utf-8")
+        except OSError as error:
+            raise BadRequest(f"{output} cannot be written: {error.strerror}") from None
     if result:
         raise typer.Exit(1)
 

@@ -31,6 +31,17 @@ class Issue:
     column: int | None = None
     """Both from 1, where the uploaded text is known."""
 
+    @property
+    def text(self) -> str:
+        """One line: where and what.
+
+        >>> Issue("LOAN.fields.x.type", "'number' is not a type", line=3, column=7).text
+        "LOAN.fields.x.type (line 3): 'number' is not a type"
+        """
+        place = f"line {self.line}" + ("" if self.path else f", column {self.column}") if self.line else ""
+        where = f"{self.path} ({place})" if self.path and place else self.path or place
+        return f"{where}: {self.message}" if where else self.message
+
     def to_json(self) -> dict[str, Any]:
         given: dict[str, Any] = {
             "path": self.path,
@@ -49,8 +60,8 @@ class ConfigError(BadRequest):
     def __init__(self, issues: Iterable[Issue]) -> None:
         self.issues = tuple(issues)
         errors = [issue for issue in self.issues if issue.severity == "error"]
-        first = "; ".join(f"{issue.path}: {issue.message}" if issue.path else issue.message for issue in errors[:5])
-        super().__init__(f"{len(errors)} error(s): {first}")
+        first = "; ".join(issue.text for issue in errors[:5])
+        super().__init__(f"{len(errors)} error{'' if len(errors) == 1 else 's'}: {first}")
 
 
 @dataclass

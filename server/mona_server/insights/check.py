@@ -28,12 +28,13 @@ from mona_server.detect.parameters import period_ms
 from mona_server.detect.search import NOTHING
 from mona_server.detect.signal import Report
 from mona_server.detect.verses.base import Verse
-from mona_server.detect.windows import window_end
+from mona_server.detect.windowed import shared
+from mona_server.detect.windows import Look, window_end
 from mona_server.errors import BadRequest, NotFound
 from mona_server.insights import alerts, check_report
 from mona_server.insights.columns import TableData
 from mona_server.insights.evidence import series
-from mona_server.insights.forming import drafts_of
+from mona_server.insights.forming import drafts_of, unjudged
 from mona_server.insights.lifecycle import Draft, identity
 from mona_server.insights.repository import body_of, to_json
 from mona_server.insights.titles import title
@@ -82,6 +83,8 @@ class CheckResult:
     verses: tuple[CheckedVerse, ...] = field(repr=False)
     charts: Mapping[str, Sequence[Json]] = field(repr=False, default_factory=dict)
     """Insight id → frames with value, size, baseline value and size."""
+    warnings: tuple[str, ...] = ()
+    """What is odd in the configuration or missing in the table."""
 
     def __len__(self) -> int:
         return len(self.insights)
@@ -110,6 +113,7 @@ class CheckResult:
             "insights": list(self.insights),
             "held_back": list(self.held_back),
             "runs": [one.to_json() for one in self.verses],
+            "warnings": list(self.warnings),
         }
 
     def text(self) -> str:
@@ -159,45 +163,84 @@ def check(
 
     Raises :class:`BadRequest` for a table, configuration or time that cannot be read, :class:`NotFound` for an unknown class.
     """
-    scope = _class(config, context_class)
+    scope, warnings = _class(config, context_class)
     chosen = _verses(scope, verses)
     with check_report.progress_bar(progress) as tell:
-        data = TableData.of(table, scope, time, tell)
-    moments: list[datetime | None] = [None] if now is None else [_moment(one) for one in _several(now)]
-    insights: dict[str, tuple[Draft, int]] = {}
-    held_back: list[Json] = []
-    checked: list[CheckedVerse] = []
-    for moment in moments:
-        new: list[Segment] = []
-        for verse in chosen:
-            start_ms = data.start_ms(verse["timestamp_field_name"])
-            at = _at(verse, moment, data)
-            at_s = int(at.timestamp())
-            plan = None if start_ms is None else verse.type.plan(verse, at_s * 1000, start_ms, data.look)
-            if start_ms is None or plan is None or not len(plan.target):
-                checked.append(CheckedVerse(verse, at_s, Report(), NOTHING))
-                continue
-            short = alerts.shortage(verse, plan, start_ms, partial(data.contexts, plan.questions[-1]))
-            if short is not None:
-                checked.append(CheckedVerse(verse, at_s, Report(), short.text))
-                continue
-            result = search(verse, data.look, at, data_start_ms=start_ms, known=new)
-            if verse.type.family == "New":
-                new += [signal.segment for signal in result.signals]
-            fields = data.related_fields(verse["find_related_anomalies_for"], verse["avoid_related_anomalies_for"])
-            for draft in drafts_of(verse, result, plan, fields if explain else (), data.look, close=explain):
-                insights.setdefault(f"{draft.identity}{at_s}", (draft, at_s))
-            kept = [signal.to_json() for signal in result.held_back[:MOST_HELD_BACK]]
-            held_back += [{"title": title(signal), "main_signal": signal} for signal in kept]
-            checked.append(CheckedVerse(verse, at_s, result.report, NOTHING if NOTHING in result.report.notes else ""))
-    written = [(_insight(draft, at_s), draft) for draft, at_s in insights.values()]
+        data = TableData.of(table, scope, time, partial(tell, "building fields"))
+        warnings += data.empty_fields(chosen)
+        moments: list[datetime | None] = [None] if now is None else [_moment(one) for one in _several(now)]
+        searched = _Searched()
+        looks = {verse.name: _look(data, verse, [_at(verse, moment, data) for moment in moments]) for verse in chosen}
+        for moment in moments:
+            new: list[Segment] = []
+            for verse in chosen:
+                tell(f"searching {verse.name}", len(searched.verses) / (len(moments) * len(chosen)))
+                at = _at(verse, moment, data)
+                _search(data, looks[verse.name], verse, at, new, searched, explain=explain)
+    written = [(_insight(draft, at_s), draft) for draft, at_s in searched.insights.values()]
     written.sort(key=lambda pair: (-pair[0]["score"], pair[0]["insight_id"]))
     charts = {one["insight_id"]: series(d.main.verse, d.evidence) for one, d in written if d.evidence is not None}
-    return CheckResult(scope.name, tuple(one for one, _ in written), tuple(held_back), tuple(checked), charts)
+    found = tuple(one for one, _ in written)
+    return CheckResult(scope.name, found, tuple(searched.held_back), tuple(searched.verses), charts, tuple(warnings))
 
 
-def _class(config: Any, name: str | None) -> ContextClass:
-    """The class to check. A config may be that of one class, of several, or the whole file with the user id."""
+@dataclass(slots=True)
+class _Searched:
+    """What the runs of a check brought so far."""
+
+    insights: dict[str, tuple[Draft, int]] = field(default_factory=dict)
+    held_back: list[Json] = field(default_factory=list)
+    verses: list[CheckedVerse] = field(default_factory=list)
+
+
+def _look(data: TableData, verse: Verse, moments: Sequence[datetime]) -> Look:
+    """How a verse reads the table: once for all moments, where their windows overlap."""
+    start_ms = data.start_ms(verse["timestamp_field_name"])
+    if start_ms is None or len(moments) < 2:
+        return data.look
+    plans = [verse.type.plan(verse, int(at.timestamp() * 1000), start_ms, data.look) for at in moments]
+    usable = [plan for plan in plans if plan is not None and len(plan.target) and len(plan.questions) == 1]
+    last_only = verse.type.family == "SuddenChange"
+    judged = [plan.target.last - 1 if last_only else plan.target.first for plan in usable]
+    return shared(data.look, [plan.questions[0] for plan in usable], judged)
+
+
+def _search(
+    data: TableData,
+    look: Look,
+    verse: Verse,
+    at: datetime,
+    new: list[Segment],
+    searched: _Searched,
+    *,
+    explain: bool,
+) -> None:
+    """One run of one verse; ``new``: segments that earlier runs of this moment found to be new, and this one adds to."""
+    at_s = int(at.timestamp())
+    start_ms = data.start_ms(verse["timestamp_field_name"])
+    plan = None if start_ms is None else verse.type.plan(verse, at_s * 1000, start_ms, data.look)
+    nothing = f"{NOTHING}: rows are {data.range_text}"
+    if start_ms is None or plan is None or not len(plan.target):
+        searched.verses.append(CheckedVerse(verse, at_s, Report(), nothing))
+        return
+    short = alerts.shortage(verse, plan, start_ms, partial(data.contexts, plan.questions[-1]))
+    if short is not None:
+        searched.verses.append(CheckedVerse(verse, at_s, Report(), short.text))
+        return
+    result = search(verse, look, at, data_start_ms=start_ms, known=new)
+    if verse.type.family == "New":
+        new += [signal.segment for signal in result.signals]
+    fields = data.related_fields(verse["find_related_anomalies_for"], verse["avoid_related_anomalies_for"])
+    for draft in drafts_of(verse, result, plan, fields if explain else (), data.look, close=explain):
+        searched.insights.setdefault(f"{draft.identity}{at_s}", (draft, at_s))
+    kept = [signal.to_json() for signal in result.held_back[:MOST_HELD_BACK]]
+    searched.held_back += [{"title": title(signal), "main_signal": signal} for signal in kept]
+    note = nothing if NOTHING in result.report.notes else unjudged(plan, result.report) or ""
+    searched.verses.append(CheckedVerse(verse, at_s, result.report, note))
+
+
+def _class(config: Any, name: str | None) -> tuple[ContextClass, list[str]]:
+    """The class to check, and what is odd about it. A config may be that of one class, of several, or the whole file with the user id."""
     if isinstance(config, Path) or (isinstance(config, str) and not config.lstrip().startswith("{")):
         path = Path(config)
         if not path.is_file():
@@ -215,25 +258,34 @@ def _class(config: Any, name: str | None) -> ContextClass:
         (inner,) = given.values()
         if isinstance(inner, Mapping) and inner and "fields" not in inner:
             config = inner
-    classes = parse(config).or_raise().classes
+    parsed = parse(config).or_raise()
+    classes = parsed.classes
     if name is None:
         if len(classes) != 1:
             raise BadRequest(
                 f"the configuration has {len(classes)} classes", hint=f"name one of {', '.join(classes) or 'none'}"
             )
-        return next(iter(classes.values()))
+        name = next(iter(classes))
     if name not in classes:
         raise NotFound(f"Unknown context class: {name}", hint=f"the configuration has {', '.join(classes)}")
-    return classes[name]
+    about = (name, f"{name}.")
+    odd = [issue.text for issue in parsed.issues if issue.severity == "warning" and issue.path.startswith(about)]
+    return classes[name], odd
 
 
 def _verses(scope: ContextClass, names: Sequence[str] | None) -> list[Verse]:
-    """The verses to run, those for new segments first, because others ask what is new."""
-    chosen = list(scope.verses)
+    """The verses to run, those for new segments first, because others ask what is new. Disabled ones only by name."""
+    chosen = [verse for verse in scope.verses if not verse["disabled"]]
+    known = ", ".join(verse.name for verse in scope.verses)
+    if names is None and not chosen:
+        raise BadRequest(
+            f"class {scope.name} has no verse, so there is nothing to look for",
+            hint=f"all are disabled: {known}" if known else "add a stanza with verses to the configuration",
+        )
     if names is not None:
         missing = [name for name in names if scope.verse(name) is None]
         if missing:
-            raise NotFound(f"class {scope.name} has no verse {missing[0]}")
+            raise NotFound(f"class {scope.name} has no verse {missing[0]}", hint=f"it has {known}" if known else "")
         chosen = [verse for verse in (scope.verse(name) for name in names) if verse is not None]
     return sorted(chosen, key=lambda verse: verse.type.family != "New")
 

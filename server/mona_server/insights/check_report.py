@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import mona_server
 from mona_server import words
+from mona_server.insights.titles import title
 from mona_server.segment import Segment
 
 if TYPE_CHECKING:
     from mona_server.insights.check import CheckResult
-    from mona_server.insights.columns import Progress
 
 Json = dict[str, Any]
 MOST_HELD_BACK = 5
+MOST_RELATED = 20
 WIDTH, HEIGHT, PAD = 640, 120, 4
 
 
@@ -45,7 +47,9 @@ def row(insight: Json) -> Json:
 
 def text(result: CheckResult) -> str:
     """Insights, strongest first, then what was looked at."""
-    lines = []
+    lines = [f"warning: {one}" for one in result.warnings]
+    if lines:
+        lines.append("")
     for insight in result.insights:
         flag = "URGENT " if insight["urgency"] == "high" else ""
         lines.append(f"{flag}{insight['title']}")
@@ -145,6 +149,12 @@ def html(result: CheckResult, *, whole_page: bool = True) -> str:
             "insight": insight,
             "signal": insight["main_signal"],
             "proof": _proof(insight),
+            "segment": str(Segment.parse(insight["main_signal"]["segment"])),
+            "base": str(Segment.parse(insight["main_signal"]["baseline_segment"])),
+            "related": [
+                {"relation": one["relation"].replace("_", " "), "title": title(one)}
+                for one in insight["related_signals"][:MOST_RELATED]
+            ],
             "chart": chart(result.charts.get(insight["insight_id"], ()), insight["main_signal"]),
         }
         for insight in result.insights
@@ -196,15 +206,24 @@ def chart(frames: Sequence[Mapping[str, Any]], signal: Json) -> Json | None:
     }
 
 
+def _silent(_what: str, _done: float) -> None:
+    """Shows nothing."""
+
+
 @contextmanager
-def progress_bar(wanted: bool) -> Iterator[Progress | None]:
-    """A bar on standard error while rows are built, in a terminal only."""
-    if not wanted or not sys.stderr.isatty():
-        yield None
+def progress_bar(wanted: bool) -> Iterator[Callable[[str, float], None]]:
+    """A bar in a terminal or notebook: it is told what is being done, and how much of that is (0 to 1)."""
+    if not wanted:
+        yield _silent
         return
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("building fields", total=1.0)
-        yield lambda done: bar.update(task, completed=done)
+    console = Console(stderr=True)
+    # In a notebook the bar is a widget, and without that package it would be a line for each step.
+    if not (console.is_jupyter and find_spec("ipywidgets")) and not sys.stderr.isatty():
+        yield _silent
+        return
+    with Bar(console=console, transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda what, done: bar.update(task, description=what, completed=done)

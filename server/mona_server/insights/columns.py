@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -18,69 +18,17 @@ from mona_server.config.fields import FieldBuilder
 from mona_server.config.functions.declare import Problem
 from mona_server.config.model import ContextClass, Field
 from mona_server.config.segmentations import Segmentation, freeze
-from mona_server.config.timestamps import parse_timestamp
 from mona_server.detect.source import SourceQuestion, SumsSource
 from mona_server.detect.table_source import Coded, Column, Elements, TableSource, coded
+from mona_server.detect.verses.base import Verse
 from mona_server.errors import BadRequest
+from mona_server.insights.raw_columns import Array, Raw, python_values, raw_columns, time_ms, times_of
 from mona_server.segment import Condition, Equals, OneOf, Scalar
-from mona_server.sources.files import relation
 
-Array = NDArray[Any]
-Raw = dict[str, Array]
-"""Column name → values: numbers (NaN: none), datetime64 (NaT: none), booleans, or objects with None."""
 Progress = Callable[[float], None]
 """Told how much of the work is done, 0 to 1."""
 
 FREEZE_MS = 28 * 86_400_000
-TIME_NAMES = ("exportTimestamp", "MONA_TIMESTAMP", "timestamp", "time", "ts", "datetime", "date")
-
-
-def raw_columns(table: Any) -> Raw:
-    """The columns of a pandas or polars frame, an Arrow table, a DuckDB relation, a file, or a list of dicts.
-
-    Raises BadRequest for anything else, and for a file that cannot be read.
-    """
-    if isinstance(table, str | Path):
-        return _file(Path(table))
-    if isinstance(table, Mapping):
-        return {str(name): _array(values) for name, values in table.items()}
-    if isinstance(table, list | tuple):
-        return _dicts(table)
-    module = type(table).__module__.partition(".")[0]
-    if module == "pandas":
-        return {str(name): _array(table[name].to_numpy(), missing=table[name].isna().to_numpy()) for name in table}
-    if module == "polars":
-        frame = table.collect() if hasattr(table, "collect") else table
-        return {one.name: _array(one.to_numpy(), missing=one.is_null().to_numpy()) for one in frame.get_columns()}
-    if hasattr(table, "fetchnumpy"):
-        return {str(name): _array(values) for name, values in table.fetchnumpy().items()}
-    if hasattr(table, "__arrow_c_stream__"):
-        import duckdb
-
-        with duckdb.connect() as connection:
-            return raw_columns(connection.from_arrow(table))
-    raise BadRequest(
-        f"{type(table).__name__} is no table that can be checked",
-        hint="give a pandas or polars frame, an Arrow table, a DuckDB relation, a path or a list of dicts",
-    )
-
-
-def time_ms(raw: Raw, name: str | None) -> tuple[str, NDArray[np.int64], NDArray[np.bool_]]:
-    """The time column: its name, Unix milliseconds, and which rows have a time.
-
-    Without a name the first of the usual ones that the table has. Raises BadRequest where there is none.
-    """
-    chosen = name or next((usual for usual in TIME_NAMES if usual in raw), None)
-    if chosen is None or chosen not in raw:
-        problem = f"the table has no column {name}" if name else "no column looks like the time of the rows"
-        raise BadRequest(problem, hint=f"name one of {', '.join(raw)}")
-    times = _times(raw[chosen])
-    known = ~np.isnan(times)
-    if not known.any():
-        raise BadRequest(
-            f"column {chosen} holds no time", hint="Unix seconds or milliseconds, ISO 8601 texts, or datetimes"
-        )
-    return chosen, np.where(known, np.nan_to_num(times), 0).astype(np.int64), known
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +47,7 @@ class TableData:
         """Build the fields of a table. Raises BadRequest."""
         raw = raw_columns(table)
         if not raw or not len(next(iter(raw.values()))):
-            raise BadRequest("the table has no rows")
+            raise BadRequest("the table has no rows", hint=f"its columns are {', '.join(raw)}" if raw else "")
         _, times, known = time_ms(raw, time)
         if not known.all():
             raw = {name: values[known] for name, values in raw.items()}
@@ -116,6 +64,25 @@ class TableData:
         return cls(
             context_class, columns, times, {key: found for key, found in segmentations.items() if found is not None}
         )
+
+    @property
+    def range_text(self) -> str:
+        """``from 2026-01-05 to 2026-03-01``."""
+        first, last = (datetime.fromtimestamp(int(one) / 1000, UTC) for one in (self.time_ms.min(), self.time_ms.max()))
+        return f"from {first:%Y-%m-%d} to {last:%Y-%m-%d}"
+
+    def empty_fields(self, verses: Sequence[Verse]) -> list[str]:
+        """A sentence for each field that verses follow or segment by and that has no value in any row."""
+        used: dict[str, list[str]] = {}
+        for verse in verses:
+            names = [axis.field for axis in verse.get("segment_by", ())] + list(verse.get("metrics", ()))
+            for name in dict.fromkeys(names):
+                used.setdefault(name, []).append(verse.name)
+        return [
+            f"field {name} has no value in any row, so {' and '.join(asking)} cannot judge it: check that the table has its column"
+            for name, asking in used.items()
+            if name in self.context_class.saved_fields and _empty(self.columns.get(name))
+        ]
 
     def look(self, question: SourceQuestion) -> SumsSource:
         """Sums for a question, on any time axis."""
@@ -184,7 +151,7 @@ def _row_by_row(
 ) -> dict[str, Column]:
     builder = FieldBuilder(context_class)
     built: dict[str, list[Any]] = {name: [] for name in names}
-    plain = {name: _python(values) for name, values in raw.items()}
+    plain = {name: python_values(values) for name, values in raw.items()}
     length = len(times)
     for i in range(length):
         row = {name: values[i] for name, values in plain.items() if values[i] is not None}
@@ -199,7 +166,7 @@ def _row_by_row(
 def _cast(values: Array, type_: str) -> Column:
     """A raw column as a field of a type; what does not fit has no value."""
     if type_ == "timestamp":
-        return _times(values)
+        return times_of(values)
     if type_ == "numeric" and values.dtype.kind in "iufb":
         numbers = values.astype(np.float64)
         numbers[~np.isfinite(numbers)] = np.nan
@@ -208,7 +175,7 @@ def _cast(values: Array, type_: str) -> Column:
         return Coded(values.astype(np.int32), (False, True))
     if type_ == "string" and values.dtype == object and set(map(type, values)) <= {str, type(None)}:
         return coded(values)
-    plain = _python(values)
+    plain = python_values(values)
     if type_ == "string" and set(map(type, plain)) <= {str, type(None)}:
         return coded(plain)
     known: dict[Any, Any] = {}
@@ -289,6 +256,15 @@ def _conditions(
     return (*(Equals(int(v) if v.is_integer() else v) for v in kept), Equals(None))
 
 
+def _empty(column: Column | None) -> bool:
+    """Has it no value at all?"""
+    if column is None:
+        return True
+    if isinstance(column, Coded | Elements):
+        return not (column.codes >= 0).any()
+    return bool(np.isnan(column).all())
+
+
 def _usual(values: NDArray[np.float64]) -> tuple[float, float]:
     """The range without the wildest values."""
     low, high = np.quantile(values, (0.003, 0.997))
@@ -315,73 +291,3 @@ def _rows(column: Column, kept: NDArray[np.bool_]) -> Column:
         inside = kept[column.rows]
         return Elements(place[column.rows[inside]], column.codes[inside], column.values, int(kept.sum()))
     return column[kept]
-
-
-def _times(values: Array) -> NDArray[np.float64]:
-    """Unix ms as floats, NaN where there is no time."""
-    if values.dtype.kind == "M":
-        times = values.astype("datetime64[ms]").astype(np.int64).astype(np.float64)
-        times[np.isnat(values)] = np.nan
-        return times
-    parsed = [parse_timestamp(_moment(value)) for value in _python(values)]
-    return np.array([np.nan if one is None else float(one) for one in parsed], dtype=np.float64)
-
-
-def _moment(value: Any) -> Any:
-    return value.isoformat() if hasattr(value, "isoformat") else value
-
-
-def _python(values: Array) -> list[Any]:
-    """Plain Python values, None where there is none."""
-    if values.dtype.kind == "f":
-        return [None if value != value else value for value in values.tolist()]  # noqa: PLR0124
-    if values.dtype.kind == "M":
-        texts = np.datetime_as_string(values.astype("datetime64[ms]"))
-        return [None if text == "NaT" else f"{text}Z" for text in texts.tolist()]
-    return [_plain(value) for value in values.tolist()]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return [_plain(one) for one in value.tolist()]
-    if isinstance(value, float) and value != value:  # noqa: PLR0124
-        return None
-    return value
-
-
-def _array(values: Any, missing: NDArray[np.bool_] | None = None) -> Array:
-    """Values of one column, masked and missing ones as NaN, NaT or None."""
-    if isinstance(values, np.ma.MaskedArray):
-        missing = np.ma.getmaskarray(values)
-        values = values.data
-    array = np.asarray(values)
-    if array.dtype.kind in "US":
-        array = array.astype(object)
-    if missing is None or not missing.any():
-        return array
-    if array.dtype.kind == "M":
-        return np.where(missing, np.datetime64("NaT"), array)
-    if array.dtype.kind in "iu":
-        array = array.astype(np.float64)
-    if array.dtype.kind == "f":
-        return np.where(missing, np.nan, array)
-    array = array.astype(object)
-    array[missing] = None
-    return array
-
-
-def _dicts(rows: Sequence[Any]) -> Raw:
-    if not all(isinstance(row, Mapping) for row in rows):
-        raise BadRequest("a list that is checked must hold one object per row")
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = {}
-    for name in names:
-        values = np.empty(len(rows), dtype=object)
-        values[:] = [row.get(name) for row in rows]
-        columns[str(name)] = values
-    return columns
-
-
-def _file(path: Path) -> Raw:
-    with relation(path) as rows:
-        return raw_columns(rows)

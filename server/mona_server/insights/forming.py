@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from itertools import groupby
 
-from mona_server.detect.signal import Finding, SearchResult
+from mona_server.detect.signal import Finding, Report, SearchResult
 from mona_server.detect.verses.base import Verse
 from mona_server.detect.windows import Look, Plan
 from mona_server.insights import evidence, explain
@@ -39,6 +40,19 @@ def drafts_of(
             found = explain.explain(main, seen, fields, look, markers, mixed=mixed)
             looked_at[main.id] = _draft(finding, found, kept)
     return [looked_at.get(f.main.id) or _draft(f, explain.Explanation(), None) for f in result.findings]
+
+
+def unjudged(plan: Plan, report: Report) -> str | None:
+    """Why a run tested nothing; None where it did, or where its own notes say why."""
+    if report.tests or report.notes:
+        return None
+    if plan.benchmark_ms is not None and report.target_size and not report.benchmark_size:
+        begin = datetime.fromtimestamp(plan.data_start_ms / 1000, UTC)
+        split = datetime.fromtimestamp(plan.target_ms[0] / 1000, UTC)
+        return f"there is nothing to compare with: the judged window begins on {split:%Y-%m-%d}, the data on {begin:%Y-%m-%d}"
+    if report.candidates:
+        return f"none of {report.candidates:,} segments has enough data to be judged"
+    return "no segment is large enough to be judged"
 
 
 def _draft(finding: Finding, found: explain.Explanation, kept: dict[str, object] | None) -> Draft:

@@ -22,7 +22,7 @@ from mona_server.detect.verses.base import Verse
 from mona_server.detect.windows import Plan, window_end
 from mona_server.insights import alerts, markers, repository, run_records, telling
 from mona_server.insights.data import ClassData, overlaps
-from mona_server.insights.forming import drafts_of
+from mona_server.insights.forming import drafts_of, unjudged
 from mona_server.insights.lifecycle import Draft, Insight, Outcome, after_run, comparable, identity
 from mona_server.insights.titles import title
 from mona_server.query.engines.duckdb import DuckEngine
@@ -162,7 +162,9 @@ def _search(desk: Desk, tenant: str, context_class: ContextClass, verse: Verse, 
     with desk.store.meta.connect() as connection:
         known = repository.known(connection, tenant, verse, at_s - REMEMBER_S)
     overlap = _overlaps(known, drafts, plan, data)
-    return replace(kept, result=result, drafts=drafts, overlap=overlap)
+    why = unjudged(plan, result.report)
+    notes = () if why is None else (why,)
+    return replace(kept, result=result, drafts=drafts, overlap=overlap, notes=notes)
 
 
 def _overlaps(

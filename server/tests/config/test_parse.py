@@ -148,7 +148,7 @@ def test_all_issues_are_reported_at_once_with_their_lines() -> None:
     messages = " ".join(issue.message for issue in parsed.issues)
     for suggestion in ("'numeric'", "'function'", "'length'"):
         assert f"did you mean {suggestion}" in messages
-    with pytest.raises(ConfigError, match=r"3 error\(s\): LOAN\.fields\.amount\.type: 'number' is not a type"):
+    with pytest.raises(ConfigError, match=r"3 errors: LOAN\.fields\.amount\.type \(line 4\): 'number' is not a type"):
         parsed.or_raise()
 
 

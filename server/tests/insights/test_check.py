@@ -309,6 +309,43 @@ def test_nothing_found_is_said() -> None:
     assert ElementTree.fromstring(none.to_junit()).attrib["skipped"] == "1"
 
 
+def test_what_is_missing_is_said() -> None:
+    """A column that is not there, a key that nobody reads, a window without anything before it."""
+    odd = json.loads(json.dumps(CONFIG))
+    odd["stanzas"]["main"]["verses"][0]["cadenc"] = "1d"
+    without = [{key: value for key, value in row.items() if key != "score"} for row in rows()]
+    found = check(without, {"LOAN": odd}, now=AT)
+    assert "cadenc" in found.warnings[0]
+    assert found.warnings[1].startswith(f"field score has no value in any row, so {NAME} cannot judge it")
+    assert f"warning: {found.warnings[1]}" in found.text()
+    assert found.warnings[1] in found.to_html()
+    assert found.to_json()["warnings"] == list(found.warnings)
+    one_day = check(day(13), {"LOAN": CONFIG}, now=AT)
+    assert one_day.verses[0].note.startswith("there is nothing to compare with: the judged window begins on ")
+    assert one_day.verses[0].note in one_day.text()
+    assert "from 2" in check(rows(), {"LOAN": CONFIG}, now=AT + 100 * DAY).verses[0].note
+
+
+def test_the_only_column_of_datetimes_is_the_time(result: CheckResult) -> None:
+    """Whatever its name; among several one has to be named."""
+    frame = pd.DataFrame(rows())
+    frame["seen"] = pd.to_datetime(frame.pop("timestamp"), unit="ms")
+    found = check(frame, {"LOAN": CONFIG}, now=AT)
+    assert [i["insight_id"] for i in found] == [i["insight_id"] for i in result]
+    frame["again"] = frame["seen"]
+    with pytest.raises(BadRequest, match="time of the rows"):
+        check(frame, {"LOAN": CONFIG}, now=AT)
+
+
+def test_disabled_verses_are_run_by_name_only() -> None:
+    """As on the server, which does not run them."""
+    verse = CONFIG["stanzas"]["main"]["verses"][0] | {"disabled": True}
+    off = CONFIG | {"stanzas": {"main": {"verses": [verse]}}}
+    with pytest.raises(BadRequest, match="nothing to look for"):
+        check(rows(), {"LOAN": off}, now=AT)
+    assert len(check(rows(), {"LOAN": off}, now=AT, verses=[NAME])) == 1
+
+
 @pytest.mark.parametrize(
     ("table", "config", "options", "error", "match"),
     [
@@ -327,6 +364,8 @@ def test_nothing_found_is_said() -> None:
         ([{"timestamp": AT}], {"A": {"fields": {"x": {"type": "nope"}}}}, {}, ConfigError, "A.fields.x.type"),
         ([{"timestamp": AT}], "{", {}, ConfigError, "JSON"),
         ([{"timestamp": AT}], "nowhere.json", {}, BadRequest, "no configuration"),
+        ([{"timestamp": AT}], CONFIG | {"stanzas": {}}, {}, BadRequest, "has no verse"),
+        ([{"a": AT, "b": AT}], CONFIG, {}, BadRequest, "time of the rows"),
     ],
 )
 def test_bad_input_is_explained(table: Any, config: Any, options: dict[str, Any], error: Any, match: str) -> None:
