@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 import venv
 from collections.abc import Iterator
 from functools import cache
@@ -274,49 +275,44 @@ def test_refresh_and_its_fall_back(site: Site) -> None:
         assert is_good(results[3])
 
 
-def test_oidc_mode(loaded: Site) -> None:
-    """Client credentials of OAuth: sending and services work."""
-    client = loaded.arguments(
-        NEW,
-        auth_mode="OIDC",
-        user_id="default",
-        auth_api_token_url=loaded.server.url + "/oauth/token",
-        oidc_scope="mona",
-    )
-    sent, config, *_ = loaded.drive(NEW, [["export", [message(1)], {}], ["get_config", [], {}]], client=client)
-    assert sent is True
-    assert is_good(config)
-
-
-def test_manual_token_mode(loaded: Site) -> None:
-    """A token that was fetched elsewhere: sending and services work."""
-    import urllib.request
-
+@pytest.fixture(scope="module")
+def modes(loaded: Site) -> dict[str, dict[str, Any]]:
+    """Constructor arguments of each mode of authentication beside the usual one."""
     body = json.dumps({"clientId": loaded.key["client_id"], "secret": loaded.key["secret"]}).encode()
     url = loaded.server.url + "/identity/resources/auth/v1/api-token"
     with urllib.request.urlopen(urllib.request.Request(url, body)) as answer:
         access = json.loads(answer.read())["accessToken"]
-    client = loaded.arguments(NEW, access_token=access, user_id="default", auth_mode="MANUAL_TOKEN")
-    sent, config = loaded.drive(NEW, [["export", [message(1)], {}], ["get_config", [], {}]], client=client)
-    assert sent is True
-    assert is_good(config)
+    return {
+        "OIDC": {
+            "auth_mode": "OIDC",
+            "user_id": "default",
+            "auth_api_token_url": loaded.server.url + "/oauth/token",
+            "oidc_scope": "mona",
+        },
+        "MANUAL_TOKEN": {"access_token": access, "user_id": "default", "auth_mode": "MANUAL_TOKEN"},
+        "NO_AUTH": {
+            "should_use_authentication": False,
+            "user_id": "default",
+            "override_rest_api_full_url": loaded.server.url + "/monaExport",
+        },
+    }
 
 
-def test_no_auth_mode(loaded: Site) -> None:
-    """Without authentication, on a server that allows it: sending and services work for the named user id."""
-    client = loaded.arguments(
-        NEW,
-        should_use_authentication=False,
-        user_id="default",
-        override_rest_api_full_url=loaded.server.url + "/monaExport",
-    )
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("mode", ["OIDC", "MANUAL_TOKEN", "NO_AUTH"])
+def test_modes_of_authentication(loaded: Site, modes: dict[str, dict[str, Any]], mode: str, asynchronous: bool) -> None:
+    """Client credentials of OAuth, a token that was fetched elsewhere, none at all where the server allows it: sending
+    and services work."""
     calls: list[Call] = [
         ["export", [message(1)], {}],
         ["get_config", [], {}],
-        ["upload_config", [CONFIG, "no auth"], {"author": "ann"}],
+        ["upload_config", [CONFIG, mode], {"author": "ann"}],
         ["get_insights", ["LOAN", 1], {}],
     ]
-    sent, *services = loaded.drive(NEW, calls, client=client)
+    if asynchronous:
+        calls = [[f"{name}_async", args, kwargs] for name, args, kwargs in calls]
+    client = loaded.arguments(NEW, **modes[mode])
+    sent, *services = loaded.drive(NEW, calls, client=client, asynchronous=asynchronous)
     assert sent is True
     assert all(map(is_good, services)), services
 
