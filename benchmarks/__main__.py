@@ -11,6 +11,7 @@ import sys
 
 BENCHMARKS = {
     "ingest": "messages accepted and folded per second, bytes per message on disk",
+    "cold_start": "from the start of a server with much data to its first answers",
     "edge": "the HTTP edge under load beside a no-op handler",
     "build_fields": "fields built per second",
     "visible": "seconds from the acknowledgement of a message until queries see it",

@@ -268,10 +268,10 @@ def _by_name(restarts: set[tuple[str, int]]) -> dict[str, set[int]]:
     return {name: {pid for other, pid in restarts if other == name} for name, _ in restarts}
 
 
-def enter(settings: Settings) -> Server:
-    """A server that runs, and an access token of an Admin."""
+def enter(settings: Settings, tenant: str = "default") -> Server:
+    """A server that runs, and an access token of an Admin of the tenant."""
     with Store.open(settings.data_dir, settings) as store:
-        made = tokens.create_token(store.meta, now_ms=time.time_ns() // 1_000_000)
+        made = tokens.create_token(store.meta, now_ms=time.time_ns() // 1_000_000, tenant=tenant)
     url = up.address(settings)
     body = {"clientId": made.client_id, "secret": made.secret}
     answer = urllib3.request("POST", f"{url}/identity/resources/auth/v1/api-token", json=body)
