@@ -42,7 +42,7 @@ from mona_server.store.sqlite import writing
 NOW_MS = 1_700_000_000_000
 BATCH = 1_000
 ACCEPTED_FLOOR = 100_000
-FOLDED_FLOOR = 25_000
+FOLDED_FLOOR = 20_000
 LIMITS = Limits()
 _encode = msgspec.json.Encoder().encode
 """JSON without spaces, as the SDK sends it."""
@@ -343,7 +343,7 @@ def main(argv: list[str]) -> None:
     try:
         for fields in options.fields:
             rate = accept(root / f"accept{fields}", fields, 200)
-            floor = fields == 10 and rate.cpu < ACCEPTED_FLOOR
+            floor = rate.cpu < ACCEPTED_FLOOR
             failed |= floor
             print(f"accept  {fields:3} fields  {rate}  {'below the floor' if floor else ''}")
             shutil.rmtree(root / f"accept{fields}")
@@ -357,7 +357,7 @@ def main(argv: list[str]) -> None:
         print(f"naive    10 fields  {base}  at {min(options.documents, 100_000):,} contexts, merging only")
         for fields in options.fields:
             rate = fold(root / f"fold{fields}", fields, options.documents, options.messages)
-            floor = fields == 10 and options.documents <= 100_000 and rate.cpu < FOLDED_FLOOR
+            floor = options.documents <= 100_000 and rate.cpu < FOLDED_FLOOR
             failed |= floor
             print(
                 f"fold    {fields:3} fields  {rate}  at {options.documents:,} contexts,"
