@@ -21,7 +21,7 @@ async def test_bodies_beyond_the_budget_wait_their_turn() -> None:
 
     async def body(size: int) -> None:
         nonlocal running, peak
-        async with budget.reserve(size, timeout_s=5):
+        async with budget.reserve(size, timeout_s=60):
             running += 1
             peak = max(peak, running)
             await go.wait()

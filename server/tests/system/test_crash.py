@@ -68,12 +68,20 @@ def test_acknowledged_messages_survive_kill_9_exactly_once(start_server: Callabl
     senders = [Sender(server, token, number) for number in range(3)]
     for sender in senders:
         sender.start()
+
+    def wait_for_more(batches: int) -> None:
+        def done() -> int:
+            return sum(len(sender.acknowledged) for sender in senders)
+
+        goal = done() + batches
+        eventually(lambda: done() >= goal, why="the senders do not get on")
+
     moments = random.Random(7)
     for _ in range(5):
-        time.sleep(moments.uniform(0.5, 2.0))
+        wait_for_more(moments.randrange(30, 200))
         server.kill()
         server.start()
-    time.sleep(1)
+    wait_for_more(30)
     for sender in senders:
         sender.stop.set()
     for sender in senders:
