@@ -55,11 +55,17 @@ def do(client: Any, call: list[Any]) -> dict[str, Any]:
     name, args, kwargs = call
     if name == "$expire":
         return outcome(expire)
+    if name == "$methods":
+        return {"result": methods(type(client))}
     if name == "$active" and hasattr(client, "is_active"):
         return outcome(client.is_active)
     if name == "$active":
         return outcome(client.authenticator.is_authenticated)
     return outcome(lambda: getattr(client, name)(*build(args), **{key: build(value) for key, value in kwargs.items()}))
+
+
+def methods(kind: type) -> list[str]:
+    return sorted(name for name in dir(kind) if not name.startswith("_") and callable(getattr(kind, name)))
 
 
 def expire() -> int:
@@ -86,6 +92,8 @@ async def asynchronous(asked: Asked) -> list[dict[str, Any]]:
 
     async def one(call: list[Any]) -> dict[str, Any]:
         name, args, kwargs = call
+        if name == "$methods":
+            return {"result": methods(type(client))}
         try:
             answer = await getattr(client, name)(*build(args), **{key: build(value) for key, value in kwargs.items()})
             return {"result": json.loads(json.dumps(answer, default=str))}

@@ -175,6 +175,17 @@ BAD: list[Call] = [
 ]
 
 
+SENDS: list[Call] = [
+    ["export", [message(1)], {}],
+    ["send_event", [message(2)], {}],
+    ["export_batch", [[message(3), message(4)]], {}],
+    ["send_events_batch", [[message(5), message(6)]], {}],
+]
+SYNC = {call[0] for call in [*GOOD, *SENDS]} | {"upload_config", "initiate_csv_upload_request"}
+"""What the tests below call, of the new client."""
+OLD_ONES = {"is_active", "export", "export_batch", "upload_config", "get_config"}
+
+
 @pytest.fixture(scope="module")
 def loaded(site: Site) -> Site:
     """The site with a configuration and forty contexts that can be queried."""
@@ -203,9 +214,27 @@ def test_bad_input_to_every_service_of_the_new_client(loaded: Site) -> None:
         assert is_clean_failure(result), (call, result)
 
 
+def test_no_public_method_is_left_out(site: Site) -> None:
+    """The clients themselves tell what methods they have."""
+    assert set(site.drive(NEW, [["$methods", [], {}]])[0]) == SYNC
+    assert set(site.drive(OLD, [["$methods", [], {}]])[0]) == OLD_ONES
+    told = set(site.drive(NEW, [["$methods", [], {}]], asynchronous=True)[0])
+    # The last one is no coroutine, gives None and asks nobody: there is nothing in it to drive.
+    assert told == SYNC | {f"{name}_async" for name in SYNC} | {"is_active_async"}
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_every_way_of_sending(site: Site, asynchronous: bool) -> None:
+    """Single messages give true, batches their counts; the older names do the same."""
+    sends = [[f"{name}_async", args, kwargs] for name, args, kwargs in SENDS] if asynchronous else SENDS
+    counts = {"total": 2, "failed": 0, "sent": 2, "failure_reasons": {}}
+    assert site.drive(NEW, sends, asynchronous=asynchronous) == [True, True, counts, counts]
+
+
 def test_the_new_async_client(loaded: Site) -> None:
     """The same good and bad calls, all at once on one event loop; then a hundred exports."""
-    good = [[f"{name}_async", args, kwargs] for name, args, kwargs in GOOD if name != "create_openai_context_class"]
+    asked = [*GOOD, ["upload_config", [CONFIG, "async"], {}]]
+    good = [[f"{name}_async", args, kwargs] for name, args, kwargs in asked]
     for call, result in zip(good, loaded.drive(NEW, good, asynchronous=True), strict=True):
         assert is_good(result), (call, result)
     bad = [[f"{name}_async", args, kwargs] for name, args, kwargs in BAD]
@@ -381,5 +410,7 @@ def test_actions(loaded: Site) -> None:
 
 def test_csv_upload_request(loaded: Site) -> None:
     """A path that the server may not read is refused with a text, in the client's own failure shape."""
-    (result,) = loaded.drive(NEW, [["initiate_csv_upload_request", ["/etc/passwd", "LOAN", "id", "ts"], {}]])
+    call: Call = ["initiate_csv_upload_request", ["/etc/passwd", "LOAN", "id", "ts"], {}]
+    (result,) = loaded.drive(NEW, [call])
     assert "error_message" in json.dumps(result)
+    assert loaded.drive(NEW, [[f"{call[0]}_async", *call[1:]]], asynchronous=True) == [result]
