@@ -28,8 +28,8 @@ def change(
     """Set some of ``archived``, ``snoozed_until`` (Unix seconds or null), ``feedback``, ``feedback_note``,
     ``exclude_window``, ``assignee``; ``by`` whom.
 
-    ``exclude_window`` goes with the feedback ``expected`` or ``false_alarm``: the time in which the insight was found is left
-    out when later windows of the same segment and metric are compared with it. Other feedback takes it back.
+    ``exclude_window`` goes with the feedback ``expected`` or ``false_alarm``: the windows in which the insight was found are left
+    out when later windows of the same segment and metric are compared with them. Other feedback takes it back.
 
     Returns the insight. Raises NotFound, and BadRequest for another key or value.
     """

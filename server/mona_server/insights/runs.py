@@ -15,12 +15,13 @@ from typing import Any
 
 from sqlalchemy import update
 
+from mona_server import words
 from mona_server.config.model import ContextClass
 from mona_server.detect import SearchResult, search
 from mona_server.detect.search import NOTHING
 from mona_server.detect.verses.base import Verse
 from mona_server.detect.windows import Plan, window_end
-from mona_server.insights import alerts, markers, repository, run_records, telling
+from mona_server.insights import alerts, excused, markers, repository, run_records, telling
 from mona_server.insights.data import ClassData, overlaps
 from mona_server.insights.forming import drafts_of, unjudged
 from mona_server.insights.lifecycle import Draft, Insight, Outcome, after_run, comparable, identity
@@ -150,20 +151,24 @@ def _search(desk: Desk, tenant: str, context_class: ContextClass, verse: Verse, 
         return replace(kept, notes=(short.text,))
     with desk.store.meta.connect() as connection:
         new = [Segment.parse(t) for t in repository.new_segments(connection, tenant, context_class.name)]
+        left_out = excused.windows(connection, tenant, verse)
+    look = excused.excusing(data.look, left_out, verse, plan)
     limit = desk.settings.engine.max_candidates
-    result = search(verse, data.look, end, data_start_ms=start_ms, max_candidates=limit, known=new)
+    result = search(verse, look, end, data_start_ms=start_ms, max_candidates=limit, known=new)
     if NOTHING in result.report.notes:  # without data nothing was judged, so nothing recovers either
         return replace(kept, notes=(NOTHING,))
     fields = data.related_fields(verse["find_related_anomalies_for"], verse["avoid_related_anomalies_for"])
     known_events = markers.for_class(
         desk.store.meta, tenant, context_class.name, window[0] / 1000, window[1] / 1000 + 86_400
     )
-    drafts = tuple(drafts_of(verse, result, plan, fields, data.look, known_events))
+    drafts = tuple(drafts_of(verse, result, plan, fields, look, known_events))
     with desk.store.meta.connect() as connection:
         known = repository.known(connection, tenant, verse, at_s - REMEMBER_S)
     overlap = _overlaps(known, drafts, plan, data)
     why = unjudged(plan, result.report)
-    notes = () if why is None else (why,)
+    notes: tuple[str, ...] = () if why is None else (why,)
+    if left_out:
+        notes += (f"{words.plural(len(left_out), 'window')} left out of benchmarks by feedback",)
     return replace(kept, result=result, drafts=drafts, overlap=overlap, notes=notes)
 
 
