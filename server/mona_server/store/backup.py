@@ -108,10 +108,9 @@ def restore(source: Path, data_dir: Path) -> BackedUp:
         problem = database_damage(data_dir / name)
         if problem:
             raise DataDamaged(f"{name} in the backup: {problem}", hint="use another backup")
-    with Store.open(data_dir) as store:
-        # The state may be newer than the inbox: numbers that it has passed must not be given again.
-        folded = store.state.connection.execute("SELECT coalesce(max(number), 0) FROM folded").fetchone()[0]
-        store.inbox.lift_numbers(folded)
+    # The state may be newer than the inbox, whose numbers are then lifted: here that is no loss.
+    with Store.open(data_dir) as store, store.state.writing() as connection:
+        state.remove_mark(connection, state.INBOX_LOST)
     size = sum(file["bytes"] for file in listing["files"].values())
     return BackedUp(data_dir, len(listing["files"]), size, listing["revision"])
 

@@ -16,6 +16,9 @@ ASOF_HORIZON = "asof_horizon"
 KEEP_FILES_UNTIL = "keep_files_until"
 """Mark: no file of the lake is removed before this time (Unix ms), because a backup copies them."""
 
+INBOX_LOST = "inbox_lost"
+"""Mark: ``inbox.db`` was found to be older than this database, and how much."""
+
 REPORT_DAYS = 90
 """How long the ingestion report is kept."""
 
@@ -89,6 +92,11 @@ def folded_number(connection: sqlite3.Connection, tenant: str) -> int:
     """The last inbox number of a tenant that is folded; 0 before the first."""
     row = connection.execute("SELECT number FROM folded WHERE tenant = ?", (tenant,)).fetchone()
     return row[0] if row else 0
+
+
+def last_folded(connection: sqlite3.Connection) -> int:
+    """The highest inbox number that is folded, of all tenants; 0 before the first."""
+    return int(connection.execute("SELECT coalesce(max(number), 0) FROM folded").fetchone()[0])
 
 
 def set_folded(connection: sqlite3.Connection, tenant: str, number: int) -> None:
@@ -185,6 +193,11 @@ def set_mark(connection: sqlite3.Connection, name: str, value: str) -> None:
     connection.execute(
         "INSERT INTO marks VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (name, value)
     )
+
+
+def remove_mark(connection: sqlite3.Connection, name: str) -> None:
+    """Forget a single stored value."""
+    connection.execute("DELETE FROM marks WHERE name = ?", (name,))
 
 
 def add_report(connection: sqlite3.Connection, rows: Iterable[tuple[str, str, int, str, str, int, str]]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
 from sqlalchemy import Engine
 
 from mona_server.errors import BadRequest, DataDamaged
@@ -16,6 +17,8 @@ from mona_server.store.inbox import HOUR_MS, Inbox
 from mona_server.store.meta import open_meta
 from mona_server.store.snapshot import ChunkCache, FactSnapshot
 from mona_server.store.state import State
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Store:
         data_dir.mkdir(parents=True, exist_ok=True)
         (data_dir / "lake").mkdir(exist_ok=True)
         limits = settings.limits
-        return cls(
+        store = cls(
             data_dir,
             Inbox(
                 data_dir / "inbox.db",
@@ -70,6 +73,24 @@ class Store:
             State(data_dir / "state.db", folding=folding),
             open_meta(data_dir / "meta.db", settings.store.url),
         )
+        store.mend_numbers()
+        return store
+
+    def mend_numbers(self) -> bool:
+        """Lift the numbers of the inbox above all that are folded; True where they were not.
+
+        That is so after a restore, whose inbox is older than its state, and where the end of ``inbox.db`` was lost: a
+        number that the fold has passed would never be folded. The loss is noted for ``mona verify``.
+        """
+        folded = state.last_folded(self.state.connection)
+        last = self.inbox.last_number()
+        if last >= folded:
+            return False
+        self.inbox.lift_numbers(folded)
+        log.warning("the end of inbox.db was lost", last=last, folded=folded)
+        with self.state.writing() as connection:
+            state.set_mark(connection, state.INBOX_LOST, f"number {last} was its last, {folded} is folded")
+        return True
 
     def close(self) -> None:
         """Store what was submitted and close all files."""

@@ -1,6 +1,6 @@
 """``mona verify``: do the parts of a data directory agree, and what of it can be made whole again.
 
-    databases are intact          SQLite's own check
+    databases are intact          SQLite's own check; the inbox is not older than the state
     manifest = files              all listed rows are there, and all listed files, as they were written
     facts = documents             the net facts of each class are exactly the last facts of its documents
     days = facts                  the number of contexts by day
@@ -43,7 +43,7 @@ class Finding:
     """One thing that is not as it should be."""
 
     id: str
-    """Stable name of the kind: database_damaged, file_damaged, file_unlisted, rows_lost, facts_differ,
+    """Stable name of the kind: database_damaged, inbox_lost, file_damaged, file_unlisted, rows_lost, facts_differ,
     days_differ, deleted_left."""
     message: str
     hint: str
@@ -55,7 +55,7 @@ def verify(store: Store, *, now_ms: int, repair: bool = False) -> list[Finding]:
     damaged = list(_databases(store))
     if damaged:
         return damaged
-    findings = list(_files(store, now_ms, repair=repair))
+    findings = [*_inbox(store, repair=repair), *_files(store, now_ms, repair=repair)]
     duck = lake.engine(threads=2, memory="1GB", spill=store.data_dir / "tmp")
     for row in catalog.list_classes(store.state.connection):
         findings += _ledger(store, row, repair=repair)
@@ -72,6 +72,21 @@ def _databases(store: Store) -> Iterator[Finding]:
         problem = database_damage(path)
         if problem:
             yield Finding("database_damaged", f"{file}: {problem}", "restore a backup with `mona restore`")
+
+
+def _inbox(store: Store, *, repair: bool) -> Iterator[Finding]:
+    lost = state.get_mark(store.state.connection, state.INBOX_LOST)
+    if lost is None:
+        return
+    if repair:
+        with store.state.writing() as connection:
+            state.remove_mark(connection, state.INBOX_LOST)
+    yield Finding(
+        "inbox_lost",
+        f"the end of inbox.db was lost ({lost}); messages that were accepted last may be missing",
+        "send again what was acknowledged shortly before; a repair takes note of it",
+        repair,
+    )
 
 
 def database_damage(path: Path) -> str | None:

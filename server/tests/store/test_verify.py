@@ -182,6 +182,30 @@ def test_truncated_write_ahead_log_loses_no_more_than_its_end(lab: Lab, tmp_path
     found.close()
 
 
+def test_inbox_whose_end_was_lost(lab: Lab) -> None:
+    """What comes afterwards is folded all the same, and the loss is named until somebody takes note of it."""
+    lab.send(list(numbered(5)))
+    lab.fold()
+    lab.close()  # the last connection moves the log into the file
+    before = (lab.path / "inbox.db").read_bytes()
+    lab.open()
+    for i in range(3):
+        lab.send([{"contextId": f"later {i}", "message": {}}])
+    lab.fold()
+    lab.close()
+    (lab.path / "inbox.db").write_bytes(before)
+    for end in ("-wal", "-shm"):
+        (lab.path / f"inbox.db{end}").unlink(missing_ok=True)
+    lab.open()
+    (finding,) = verify.verify(lab.store, now_ms=lab.later())
+    assert (finding.id, "1 was its last, 4 is folded" in finding.message) == ("inbox_lost", True)
+    lab.send([{"contextId": "after", "message": {}}])
+    lab.fold()
+    assert set(lab.facts()) == {*(f"c{i}" for i in range(5)), "later 0", "later 1", "later 2", "after"}
+    verify.verify(lab.store, now_ms=lab.later(), repair=True)
+    assert verify.verify(lab.store, now_ms=lab.later()) == []
+
+
 def test_backup_of_a_working_server(lab: Lab, tmp_path: Path) -> None:
     """The copy has what was folded and what was only accepted; the original goes on; numbers go on above."""
     fill(lab)
@@ -247,6 +271,7 @@ def test_restored_numbers_are_above_what_was_folded(lab: Lab, tmp_path: Path) ->
     backup.restore(tmp_path / "backup", tmp_path / "restored")
     with Store.open(tmp_path / "restored") as store:
         assert store.inbox.last_number() == folded
+        assert verify.verify(store, now_ms=lab.now_ms) == []
 
 
 def test_what_a_restore_refuses(lab: Lab, tmp_path: Path) -> None:
