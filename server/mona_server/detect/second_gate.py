@@ -6,14 +6,14 @@ explanation), new segments by how odd it is that they were never seen before, ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mona_server.detect import chance_search, folding, novelty, siblings
+from mona_server.detect import chance_search, folding, novelty, siblings, size_outliers
 from mona_server.detect.candidates import Block
 from mona_server.detect.chance_evidence import Evidence, Setting
 from mona_server.detect.chance_explaining import Judged
@@ -82,6 +82,8 @@ def open_gate(inside: Inside, rate: float, known: Sequence[Segment] = ()) -> Gat
         return NewGate(inside, rate)
     if verse.type.statistic is Statistic.DISTRIBUTION:
         return ShapeGate(inside, rate)
+    if verse.type.type == "SegmentSizeOutlier":
+        return SiblingGate(inside, rate)
     setting = setting_of(inside, rate, known)
     if setting is None:
         return PlainGate(inside, HARD_LIMIT if verse.type.family == "Threshold" else "too few frames to tell")
@@ -121,14 +123,26 @@ class NewGate:
 
     def settle(self, signals: Passers) -> Settled:
         judged = novelty.judge(list(signals), self._usual, self.rate)
-        good = [signal for signal in judged if signal.chance.passed]
-        bad = [signal for signal in judged if not signal.chance.passed]
-        if self.inside.verse["fold_redundant"]:
-            findings, bad = folding.adopt(list(novelty.fold(good, self.inside)), bad)
-        else:
-            findings = [Finding(signal) for signal in good]
-        tests = sum(self._usual.tests.values())
-        return Settled(tuple(findings), tuple(bad), len(bad), tests, self.rate if tests else 0.0)
+        return _settled(self.inside, judged, novelty.fold, sum(self._usual.tests.values()), self.rate)
+
+
+@dataclass(slots=True)
+class SiblingGate:
+    """Sizes among those of siblings: how odd is it, were all as large as their mean?"""
+
+    inside: Inside
+    rate: float
+    _counts: size_outliers.Counts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._counts = size_outliers.Counts(self.inside)
+
+    def add(self, block: Block) -> None:
+        self._counts.add(block)
+
+    def settle(self, signals: Passers) -> Settled:
+        judged = self._counts.judge(list(signals), self.rate)
+        return _settled(self.inside, judged, folding.fold, sum(self._counts.tests.values()), self.rate)
 
 
 @dataclass(slots=True)
@@ -144,19 +158,30 @@ class ShapeGate:
 
     def settle(self, signals: Passers) -> Settled:
         tests = self._tests * len(self.inside.verse.metrics)
-        good: list[Signal] = []
-        bad: list[Signal] = []
+        judged = []
         for signal in signals:
             p = signal.chance.p_value
             q = 1.0 if p is None else min(1.0, p * tests)
-            passed = q <= self.rate
-            reason = "" if passed else "could be chance: a sample of this size may differ so much"
-            (good if passed else bad).append(replace(signal, chance=Chance(passed, SHAPE, q, p, reason)))
-        if self.inside.verse["fold_redundant"]:
-            findings, bad = folding.adopt(list(folding.fold(good, self.inside)), bad)
-        else:
-            findings = [Finding(signal) for signal in good]
-        return Settled(tuple(findings), tuple(bad), len(bad), tests, self.rate)
+            reason = "" if q <= self.rate else "could be chance: a sample of this size may differ so much"
+            judged.append(replace(signal, chance=Chance(q <= self.rate, SHAPE, q, p, reason)))
+        return _settled(self.inside, judged, folding.fold, tests, self.rate)
+
+
+def _settled(
+    inside: Inside,
+    judged: Sequence[Signal],
+    fold: Callable[[Sequence[Signal], Inside], tuple[Finding, ...]],
+    tests: int,
+    rate: float,
+) -> Settled:
+    """Signals that were judged one by one, folded where the verse asks for it."""
+    good = [signal for signal in judged if signal.chance.passed]
+    bad = [signal for signal in judged if not signal.chance.passed]
+    if inside.verse["fold_redundant"]:
+        findings, bad = folding.adopt(list(fold(good, inside)), bad)
+    else:
+        findings = [Finding(signal) for signal in good]
+    return Settled(tuple(findings), tuple(bad), len(bad), tests, rate if tests else 0.0)
 
 
 @dataclass(slots=True)

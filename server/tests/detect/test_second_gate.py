@@ -245,3 +245,19 @@ def test_the_same_table_gives_the_same_bits() -> None:
         return [(s.id, s.level, s.score, s.chance.q_value, s.chance.passed) for s in every]
 
     assert numbers(run(table(3))) == numbers(run(table(3)))
+
+
+def test_a_size_among_siblings_is_told_from_counting_noise() -> None:
+    """Sixty values, all as frequent: some are two standard deviations larger by chance; one is larger indeed."""
+    rng = np.random.default_rng(4)
+    data = table()
+    length = len(data.time_ms)
+    code = rng.integers(0, 60, length).astype(np.int32)
+    data.columns["c"] = Coded(code, tuple(f"c{i}" for i in range(60)))
+    result = run(data, "SegmentSizeOutlier", segment_by=["c"], min_anomaly_level=2)
+    assert result.report.passed_level > 0
+    assert names(result) == []
+    assert all(signal.chance.q_value is not None for signal in result.held_back)
+    code = np.where(rng.random(length) < 0.02, 7, code).astype(np.int32)
+    data.columns["c"] = Coded(code, tuple(f"c{i}" for i in range(60)))
+    assert names(run(data, "SegmentSizeOutlier", segment_by=["c"], min_anomaly_level=2)) == ["c = c7"]
