@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,8 @@ from mona_server.config import Parsed, parse, revisions
 from mona_server.config.issues import Issue
 from mona_server.config.openai import template
 from mona_server.errors import BadRequest, Forbidden
+
+_TRIES = 10
 
 
 def visible(caller: Caller, permission: Permission, by_class: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,7 +109,17 @@ def restore(edge: Edge, caller: Caller, revision_id: str, *, base_config_id: str
 
 
 def create_openai_class(edge: Edge, caller: Caller, name: str, api_type: Any) -> dict[str, Any]:
-    """Make sure that a class for calls of a language model exists; never overwrites one. Raises :class:`BadRequest`."""
+    """Make sure that a class for calls of a language model exists; never overwrites one.
+
+    Raises :class:`BadRequest`, and ``RevisionConflict`` when the uploads of others do not end.
+    """
+    for _ in range(_TRIES):
+        with suppress(revisions.RevisionConflict):  # the caller named no revision: the newest one is meant
+            return _create_once(edge, caller, name, api_type)
+    return _create_once(edge, caller, name, api_type)
+
+
+def _create_once(edge: Edge, caller: Caller, name: str, api_type: Any) -> dict[str, Any]:
     made = template(api_type)
     active = revisions.active(edge.meta, caller.tenant)
     if active is not None and name in active.raw:

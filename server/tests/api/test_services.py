@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+from sqlalchemy import Engine
+
+from mona_server.config import revisions
 from tests.api.conftest import NOW_MS, Api
 
 AT = NOW_MS // 1000 - 3600
@@ -92,6 +96,25 @@ def test_class_for_language_model_calls(api: Api) -> None:
     assert set(classes) == {"LOAN", "CHAT"}
     bad = api.post("/create_openai_context_class", {"context_class": "X", "openai_api_type": "Telepathy"}).json()
     assert "openai_api_type" in bad["error_message"]
+
+
+def test_class_for_language_model_calls_beside_other_uploads(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upload that comes in between is no error and is not lost: the newest configuration is meant."""
+    api.post("/upload_config", {"config": {"A": {"fields": {}}}, "commit_message": "m"})
+    active, interrupted = revisions.active, []
+
+    def interrupt(meta: Engine, tenant: str) -> Any:
+        found = active(meta, tenant)
+        if not interrupted:
+            interrupted.append(1)
+            revisions.save(meta, tenant, {"fields": {}}, author="b", commit_message="", now_ms=1, context_class="B")
+        return found
+
+    monkeypatch.setattr(revisions, "active", interrupt)
+    made = api.post("/create_openai_context_class", {"context_class": "CHAT", "openai_api_type": "ChatCompletion"})
+    assert made.json()["response_data"]["created"] is True
+    monkeypatch.undo()
+    assert set(api.post("/configs", {}).json()["response_data"]["raw_configuration_data"]) == {"A", "B", "CHAT"}
 
 
 def test_upload_rebuilds_the_last_weeks(api: Api) -> None:
