@@ -1,9 +1,11 @@
-"""``mona detect`` searches stored data, for one window end or each of a range; ``mona check`` searches a file."""
+"""``mona detect`` searches stored data, for one window end or each of a range; ``mona check`` searches a file;
+``mona recompute`` proves an exported insight."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -122,6 +124,35 @@ def check(
         except OSError as error:
             raise BadRequest(f"{output} cannot be written: {error.strerror}") from None
     if result:
+        raise typer.Exit(1)
+
+
+def recompute(
+    file: Annotated[Path, typer.Argument(help="An insight's file, as GET /api/v1/insights/{id}/export gives it.")],
+    as_json: Json = False,
+) -> None:
+    """Compute an exported insight again from its sums. Code 0: as the file says, 1: it differs, 2: bad input."""
+    from mona_server.insights import export
+
+    try:
+        given = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no JSON"
+        raise BadRequest(f"{file} cannot be read: {reason}") from None
+    again = export.recompute(given)
+    if as_json:
+        print(json.dumps(asdict(again)))
+    else:
+        print(given["insight"]["title"])
+        numbers = {
+            "value": again.value,
+            "benchmark": again.benchmark,
+            "level": again.anomaly_level,
+            "score": again.score,
+        }
+        print("    " + ", ".join(f"{name} {value:.12g}" for name, value in numbers.items()))
+        print("The numbers are as the file says." if again.agrees else "The file says other numbers.")
+    if not again.agrees:
         raise typer.Exit(1)
 
 

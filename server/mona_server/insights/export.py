@@ -46,9 +46,13 @@ def recompute(file: Mapping[str, Any]) -> Recomputed:
 
     Raises BadRequest for another format, or a file without sums (distributions).
     """
-    if file.get("format") != FORMAT:
-        raise BadRequest(f"{file.get('format')!r} is no format of an insight file", hint=f"known is {FORMAT}")
-    signal, kept = file["insight"]["main_signal"], file["sums"]
+    found = file.get("format") if isinstance(file, Mapping) else None
+    if found != FORMAT:
+        raise BadRequest(f"{found!r} is no format of an insight file", hint=f"known is {FORMAT}")
+    try:
+        signal, kept = file["insight"]["main_signal"], file["sums"]
+    except (KeyError, TypeError):
+        raise BadRequest("the file lacks the insight or its sums") from None
     if not kept or not kept.get("exact", True):
         raise BadRequest("this insight was kept without sums, so it cannot be computed from its file")
     verse = evidence.verse_of(signal["verse"], signal["stanza_name"])

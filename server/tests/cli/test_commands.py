@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import pytest
 import typer
 
 from mona_server.cli.commands import app
+from mona_server.insights.export import export
 from mona_server.store import Store
+from tests.insights.mill import DAY, TENANT, Mill
+from tests.insights.test_runs import CONFIG, NAME, T0, day
 from tests.notify import conftest as receivers
 from tests.notify.conftest import MailServer
 from tests.support import PATIENCE_S
@@ -233,3 +237,26 @@ def test_check_searches_a_file_and_tells_by_its_code(tmp_path: Path) -> None:
     assert "nothing.json" in mona("check", tmp_path / "nothing.json", *options, code=2).stderr
     config.write_text("{")
     assert "JSON" in mona("check", bad, *options, code=2).stderr
+
+
+def test_an_exported_insight_is_computed_again(tmp_path: Path) -> None:
+    """0 as the file says, 1 where a number was changed, 2 for anything else."""
+    file = tmp_path / "insight.json"
+    file.write_text("{}")
+    assert "no format of an insight file" in mona("recompute", file, code=2).stderr
+    file.write_text("x")
+    assert "no JSON" in mona("recompute", file, code=2).stderr
+    assert "cannot be read" in mona("recompute", tmp_path / "nowhere.json", code=2).stderr
+    with closing(Mill(tmp_path / "data")) as mill:
+        mill.configure(CONFIG)
+        for number in range(14):
+            mill.send(day(number, shift=6.0 if number == 13 else 0.0))
+        (insight,) = mill.run(NAME, T0 + 14 * DAY).insights
+        exported = export(mill.store, TENANT, insight["insight_id"])
+    file.write_text(json.dumps(exported))
+    assert "as the file says" in mona("recompute", file).stdout
+    again = json.loads(mona("recompute", file, "--json").stdout)
+    assert again["anomaly_level"] == insight["main_signal"]["anomaly_level"]
+    exported["insight"]["main_signal"]["anomaly_level"] += 0.1
+    file.write_text(json.dumps(exported))
+    assert "other numbers" in mona("recompute", file, code=1).stdout

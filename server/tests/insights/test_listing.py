@@ -210,8 +210,10 @@ def test_a_file_recomputes_its_insight(mill: Mill, found: dict[str, Any]) -> Non
     assert again.score == found["score"]
     file["sums"]["segment"]["total"][-1] += 1.0
     assert not recompute(file).agrees
-    with pytest.raises(BadRequest):
-        recompute(file | {"format": "mona-insight/9"})
+    wrong: list[Any] = [file | {"format": "mona-insight/9"}, {"format": file["format"]}, [], file | {"insight": []}]
+    for odd in wrong:
+        with pytest.raises(BadRequest):
+            recompute(odd)
 
 
 VERSES = [
