@@ -101,7 +101,8 @@ def test_class_for_language_model_calls(api: Api) -> None:
 def test_class_for_language_model_calls_beside_other_uploads(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """An upload that comes in between is no error and is not lost: the newest configuration is meant."""
     api.post("/upload_config", {"config": {"A": {"fields": {}}}, "commit_message": "m"})
-    active, interrupted = revisions.active, []
+    active = revisions.active
+    interrupted: list[int] = []
 
     def interrupt(meta: Engine, tenant: str) -> Any:
         found = active(meta, tenant)
