@@ -25,6 +25,9 @@ Mask = NDArray[np.bool_]
 SUSPECTS = 200
 """Most suspects that are explained together; more come in rounds."""
 ROUNDS = 8
+OWN_LEAST = 0.0
+"""Least score of a segment that is named because a part of it is beyond chance: of all candidates with as many
+conditions, chance alone lets about one move so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,8 @@ class Explaining:
             z = np.concatenate([z, [everybody], np.zeros(len(known))])
             score = chance.tail_score(z, log_prior)
             # What is beyond chance in a part of a segment is evidence for the segment, if that explains more.
-            score[:count] = np.where(inside, score[:count, None], -np.inf).max(axis=0, initial=-np.inf)
+            parts = np.where(inside, score[:count, None], -np.inf).max(axis=0, initial=-np.inf)
+            score[:count] = np.where(score[:count] >= OWN_LEAST, parts, score[:count])
             return score
 
         found = selection.choose(

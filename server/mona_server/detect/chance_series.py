@@ -50,6 +50,8 @@ class Part:
     exposure: Floats
     row_variance: Floats
     """(S,)"""
+    drawn: bool = False
+    """Rows are draws of their own, so no noise is smaller than theirs; contexts may come by a schedule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +90,19 @@ def mean_part(total: Floats, count: Floats, row_variance: Floats, base_mean: Flo
     if len(reference):
         seen = np.maximum(count[:, reference].sum(axis=1), 1e-9)
         deviation = deviation - (deviation[:, reference].sum(axis=1) / seen)[:, None] * count
-    return Part(deviation, count, row_variance)
+    return Part(deviation, count, row_variance, drawn=True)
 
 
 def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, shocks: Shocks | None = None) -> Stats:
     """Changes, dispersions and placebo changes of one part. ``placebos`` (reference frames, W) of 0 and 1."""
     deviation = _season_free(part, windows)
-    factors, spread = 0, 0.0
+    factors, spread, floor = 0, 0.0, np.zeros(len(deviation))
     if shocks is not None and len(shocks):
         factors, learnt = len(shocks), windows.reference
+        # A segment whose own noise makes a shock would look as quiet as if it had none: what is left after shocks is
+        # no quieter than rows alone, or than it was before.
+        if part.drawn:
+            floor = np.minimum(_between(deviation, part, windows), part.row_variance)
         loading = seasonless(part, windows)[:, learnt] @ shocks.scores[learnt] @ shocks.inverse
         deviation = deviation - loading @ shocks.scores.T
         ahead = shocks.scores[windows.target].sum(axis=0)
@@ -111,9 +117,9 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
     centred, lost = without_season(here, len(learn), cycle)
     lost += factors
     squares = centred**2 * (len(learn) / max(len(learn) - lost, 1))
-    between = squares.sum(axis=1) / exposure
-    odd = (np.arange(len(learn)) // cycle) % 2 == 1
-    halves = tuple(squares[:, pick].sum(axis=1) / np.maximum(weight[:, pick].sum(axis=1), 1e-9) for pick in (odd, ~odd))
+    between = np.maximum(squares.sum(axis=1) / exposure, floor)
+    half = np.eye(2)[(np.arange(len(learn)) // cycle) % 2]
+    halves = np.maximum((squares @ half) / np.maximum(weight @ half, 1e-9), floor[:, None])
     weekly, whole = between, len(learn) // cycle * cycle
     by_week = np.zeros((len(here), 0))
     if enough_weeks and len(windows.target) >= cycle:
@@ -121,13 +127,17 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
         count = weeks.shape[1]
         free = max(count - 1 - min(factors, count // 3), 1)
         by_week = (weeks - weeks.mean(axis=1, keepdims=True)) ** 2 * (count / free)
-        weekly = by_week.sum(axis=1) / exposure
+        weekly = np.maximum(by_week.sum(axis=1) / exposure, floor)
     reference = np.asarray(exposure if len(windows.reference) else np.full(len(exposure), np.inf), np.float64)
     placebo, without = np.zeros((len(change), 0), np.float32), np.zeros((len(change), 0), np.float32)
     if len(windows.reference) and placebos.shape[1]:
-        inside = weight @ placebos
+
+        def over(series: Floats) -> Floats:  # single frames are their own sums
+            return series if len(windows.target) == 1 else series @ placebos
+
+        inside = over(weight)
         rest = np.maximum(exposure[:, None] - inside, 1e-9)
-        summed = here @ placebos
+        summed = over(here)
         moved = summed * (exposure[:, None] / rest)
         plain = inside * exposure[:, None] / rest
         variance = plain
@@ -139,13 +149,14 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
         placebo = np.where(inside > 0, moved / np.sqrt(np.maximum(variance, 1e-9)), 0.0).astype(np.float32)
         # What is outside of the window, around its own mean: a burst inside of it must not count as noise outside.
         outside = np.maximum(len(learn) - placebos.sum(axis=0), 1.0)
-        shift = (centred @ placebos) ** 2 * (len(learn) / max(len(learn) - lost, 1)) / outside
-        left = (squares.sum(axis=1)[:, None] - squares @ placebos - shift) / rest
+        shift = over(centred) ** 2 * (len(learn) / max(len(learn) - lost, 1)) / outside
+        left = (squares.sum(axis=1)[:, None] - over(squares) - shift) / rest
         if by_week.size:
             weeks_of = placebos[len(learn) - whole :].reshape(-1, cycle, placebos.shape[1]).mean(axis=1)
             outside = np.maximum(len(weeks_of) - weeks_of.sum(axis=0), 1.0)
             left_weeks = by_week.sum(axis=1)[:, None] - by_week @ weeks_of - summed**2 / outside
             left = np.maximum(left, left_weeks / rest)
+        left = np.maximum(left, floor[:, None])
         without = (left / np.maximum(np.maximum(between, weekly), 1e-300)[:, None]).astype(np.float32)
     target = np.asarray(part.exposure[:, windows.target].sum(axis=1), np.float64)
     if spread:
@@ -159,12 +170,20 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
         reference,
         between,
         weekly,
-        (halves[0], halves[1]),
+        (halves[:, 1], halves[:, 0]),
         part.row_variance,
         placebo,
         without,
         exposure**2 / np.maximum((weight**2).sum(axis=1), 1e-300),
     )
+
+
+def _between(deviation: Floats, part: Part, windows: Windows) -> Floats:
+    """(S,) dispersion of deviations between the reference frames, per unit of exposure."""
+    here, weight = deviation[:, windows.reference], part.exposure[:, windows.reference]
+    centred, lost = without_season(here, here.shape[1], windows.cycle)
+    free = here.shape[1] / max(here.shape[1] - lost, 1)
+    return np.asarray((centred**2).sum(axis=1) * free / np.maximum(weight.sum(axis=1), 1e-9), np.float64)
 
 
 def placebo_windows(windows: Windows) -> Floats:
@@ -204,11 +223,8 @@ def without_season(values: Floats, frames: int, cycle: int) -> tuple[Floats, int
     if cycle <= 1 or frames < 3 * cycle:
         return values, 1
     place = np.arange(frames) % cycle
-    out = values.copy()
-    for j in range(cycle):
-        at = place == j
-        out[:, at] -= values[:, at].mean(axis=1, keepdims=True)
-    return out, cycle
+    at = np.eye(cycle)[place]
+    return values - (values @ (at / at.sum(axis=0)))[:, place], cycle
 
 
 def seasonless(part: Part, windows: Windows) -> Floats:
@@ -224,13 +240,9 @@ def _seasonal_rate(part: Part, windows: Windows) -> tuple[NDArray[np.intp], Floa
     """(K,) the place of each frame in the cycle, and (S, cycle) the mean deviation per exposure there."""
     deviation, reference, cycle = part.deviation, windows.reference, windows.cycle
     place = (np.arange(deviation.shape[1]) - reference[0]) % cycle
-    known = np.zeros(deviation.shape[1], bool)
-    known[reference] = True
-    rate = np.empty((len(deviation), cycle))
-    for j in range(cycle):
-        at = known & (place == j)
-        rate[:, j] = deviation[:, at].sum(axis=1) / np.maximum(part.exposure[:, at].sum(axis=1), 1e-9)
-    return place, rate
+    at = np.zeros((deviation.shape[1], cycle))
+    at[reference, place[reference]] = 1.0
+    return place, (deviation @ at) / np.maximum(part.exposure @ at, 1e-9)
 
 
 def _season_free(part: Part, windows: Windows) -> Floats:

@@ -18,7 +18,6 @@ from mona_server.detect.candidates import Block
 from mona_server.detect.chance_evidence import Evidence, Setting
 from mona_server.detect.chance_explaining import Judged
 from mona_server.detect.chance_series import Windows
-from mona_server.detect.expected import fit_effects
 from mona_server.detect.gate import Inside
 from mona_server.detect.parameters import DAY_MS, HOUR_MS
 from mona_server.detect.passers import Passers
@@ -26,6 +25,7 @@ from mona_server.detect.shape import Shape, shape_of
 from mona_server.detect.signal import Chance, Finding, Signal, strength
 from mona_server.detect.verses.base import Statistic, Verse
 from mona_server.detect.verses.threshold import beyond
+from mona_server.detect.windowed import effects_of
 from mona_server.detect.windows import Plan
 from mona_server.segment import ALL, Segment
 
@@ -208,7 +208,7 @@ class FrameGate:
             setting = replace(setting, windows=replace(setting.windows, target=mature))
         if setting.comparison == "reference" and setting.metrics:
             learn = setting.windows.reference
-            effects = fit_effects(inside.source, inside.segment_axes, inside.base, learn, setting.metrics)
+            effects = effects_of(inside.source, inside.segment_axes, inside.base, learn, setting.metrics)
             source = inside.source.residual(effects)
             inside = replace(inside, source=source, base=source.sums(()))
             first = len(inside.source.metrics)

@@ -118,7 +118,7 @@ def choose(
         if not usable.any():
             break
         chosen.append(int(np.argmax(np.where(usable, value, -np.inf))))
-        chosen = _improve(chosen, list(fixed), left, open_to, beyond, log_prior, cost)
+        chosen = _improve(chosen, list(fixed), left, open_to, beyond, evidence, log_prior, cost)
     return _described(chosen, fixed, parts, left, beyond, log_prior)
 
 
@@ -128,18 +128,26 @@ def _improve(
     left: Callable[[Sequence[int]], tuple[Floats, list[Floats]]],
     open_to: Callable[[Sequence[int]], Mask],
     beyond: Callable[[Floats], Floats],
+    evidence: Callable[[Sequence[Floats]], Floats],
     log_prior: Floats,
     cost: float,
 ) -> list[int]:
-    """Swap each choice for what explains better beside the others, and drop what the others explain."""
+    """Swap each choice for what explains better beside the others, and drop what the others explain.
+
+    Only what is beyond chance beside the others is swapped in: where Σ is wrong, a joint fit can be sure of a segment
+    that hardly moved itself.
+    """
     for _ in range(ROUNDS):
         before = list(chosen)
         for h in before:
             if h not in chosen:
                 continue
             rest = [c for c in chosen if c != h]
-            gain, _ = left([*fixed, *rest])
+            gain, remains = left([*fixed, *rest])
             value = np.where(open_to([*fixed, *rest]), beyond(gain) + log_prior, -np.inf)
+            supported = evidence(remains) >= cost
+            supported[h] = True
+            value = np.where(supported, value, -np.inf)
             best = int(np.argmax(value))
             if value[h] < cost and value[best] < cost:
                 chosen = rest
