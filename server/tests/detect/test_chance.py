@@ -9,7 +9,7 @@ from scipy import stats
 from mona_server.detect import chance, deviates
 from mona_server.detect.chance_series import Part, Windows, mean_part, placebo_windows, size_part
 from mona_server.detect.chance_series import stats as stats_of
-from mona_server.detect.shocks import find_shocks
+from mona_server.detect.shocks import Shocks, find_shocks
 
 WEEKS = Windows(np.arange(70, 84), np.arange(70), 7)
 
@@ -176,6 +176,18 @@ def test_shared_shocks_are_taken_off_and_the_one_that_moved_stays() -> None:
     z = freed.change / np.sqrt(freed.between * freed.target_exposure * 1.2)
     assert z[0] > 8
     assert np.abs(z[1:]).max() < 5
+
+
+def test_a_shock_that_is_one_segments_own_noise_does_not_make_it_quiet() -> None:
+    """After shocks are taken off, a mean is as uncertain as its rows at least, also outside of placebo windows."""
+    total, count = _panel(11, 40)
+    part = mean_part(total, count, np.ones(len(total)), np.zeros(84), WEEKS)
+    scores = part.deviation[0] - part.deviation[0, WEEKS.reference].mean()
+    own = Shocks(scores[:, None], np.array([[1 / float((scores[WEEKS.reference] ** 2).sum())]]))
+    windows = placebo_windows(WEEKS)
+    plain, found = (stats_of(part, WEEKS, windows, True, shocks) for shocks in (None, own))
+    assert found.between[0] >= 0.9 * min(plain.between[0], 1.0)
+    assert (found.between[0] * found.without[0]).min() >= 0.9 * min(plain.between[0], 1.0)
 
 
 def test_noise_has_no_shocks() -> None:

@@ -107,3 +107,19 @@ def test_an_early_wrong_choice_is_looked_at_again() -> None:
     world = World([range(12), range(6), range(6, 12), range(3, 9)], [2, 2, 2, 2])
     chosen = world.found(shift(range(6), 1.0) - shift(range(6, 12), 1.0), seed=5)
     assert set(chosen) == {1, 2}
+
+
+def test_only_what_is_beyond_chance_is_swapped_in() -> None:
+    """Where changes contradict the covariance, a joint fit is sure of a segment that hardly moved: it is not named."""
+    aspect = Aspect(
+        change=np.array([4.0, -1.0]),
+        covariance=np.array([[1.0, 0.95], [0.95, 1.0]]),
+        kernel=np.array([[1.0, 0.9, 0.2], [0.9, 1.0, -0.2]]),
+    )
+    part = selection.information(aspect)
+    gain = part.score**2 / np.diag(part.matrix) / 2
+    assert gain[2] > 3 * gain[0]
+    scores = np.array([6.0, -1.0, -1.0])
+    everything = np.ones(3, bool)
+    chosen = selection.choose([aspect], np.zeros(3), 3.0, everything, np.eye(3), lambda left: scores)
+    assert [one.hypothesis for one in chosen] == [0]
