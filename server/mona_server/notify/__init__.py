@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import Engine
 
 from mona_server.config.model import ContextClass
-from mona_server.notify import delivery, queue
+from mona_server.notify import delivery, picture, queue
 from mona_server.notify.channels.channel import read_address
 from mona_server.notify.entries import Entry, Problem, check, read
 from mona_server.notify.notice import Destination, InsightEvent, Json, Series
@@ -30,6 +30,7 @@ __all__ = [
     "InsightEvent",
     "Problem",
     "Series",
+    "chart_picture",
     "check",
     "deliver_due",
     "enqueue",
@@ -98,6 +99,12 @@ def tell_recreated(
         except ValueError:
             continue
     return queue.put_recreated(store.meta, Sealer(store.data_dir), tenant, context_class, config_id, known, now)
+
+
+def chart_picture(store: Storage, delivery_id: str, insight_id: str, key: str) -> bytes | None:
+    """The PNG that a chat fetches for an insight in a message; None without the right key, or when it is gone."""
+    series = queue.kept_series(store.meta, Sealer(store.data_dir), delivery_id, insight_id, key)
+    return None if series is None else picture.draw(series)
 
 
 def deliver_due(store: Storage, settings: Settings, now: datetime | None = None) -> int:

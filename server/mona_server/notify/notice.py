@@ -97,6 +97,8 @@ class Notice:
     insights: tuple[Json, ...] = ()
     series: Mapping[str, Series] = field(default_factory=dict)
     """By insight id, where known."""
+    charts: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Insight id → address of its chart as a picture, where others can reach the server."""
     base_url: str = ""
     """Where the pages are; empty when nobody else could reach them."""
 

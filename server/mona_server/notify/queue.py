@@ -7,6 +7,7 @@ that are due later and gather items until then.
 
 from __future__ import annotations
 
+import hmac
 import random
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -276,9 +277,31 @@ def _claimed(connection: Connection, sealer: Sealer, found: Row[Any], base_url: 
             for insight, series in rows
             if series
         },
+        charts={
+            insight["insight_id"]: chart_address(sealer, base_url, found.id, insight["insight_id"])
+            for insight, series in rows
+            if series and base_url
+        },
         base_url=base_url,
     )
     return Claimed(found.id, Destination.from_text(sealer.open(found.sealed)), found.attempts, notice)
+
+
+def chart_address(sealer: Sealer, base_url: str, delivery_id: str, insight_id: str) -> str:
+    """Where a chat finds the picture of an insight in a message."""
+    place = f"{delivery_id}/{insight_id}"
+    return f"{base_url}/charts/{place}.png?key={sealer.sign(place)}"
+
+
+def kept_series(engine: Engine, sealer: Sealer, delivery_id: str, insight_id: str, key: str) -> Series | None:
+    """The chart of an insight in a message, for whoever has its address; None without the right key."""
+    if not hmac.compare_digest(sealer.sign(f"{delivery_id}/{insight_id}").encode(), key.encode()):
+        return None
+    item = delivery_items.c
+    with engine.connect() as connection:
+        rows = connection.execute(select(item.insight, item.series).where(item.delivery_id == delivery_id)).all()
+    found = next((series for insight, series in rows if insight["insight_id"] == insight_id and series), None)
+    return None if found is None else Series(tuple(found[0]), tuple(found[1]), found[2])
 
 
 def give_back(engine: Engine, claimed: Sequence[Claimed], now: datetime, *, pause_s: float = 60) -> None:

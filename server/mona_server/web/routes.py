@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
-from mona_server.web import sign_in, static_files
+from mona_server.web import notice_charts, sign_in, static_files
 from mona_server.web.charts import csv_text
 from mona_server.web.getting_started import getting_started_page
 from mona_server.web.insight_list import Ask, insights_page
@@ -86,5 +86,5 @@ def series_csv(visitor: Visitor, insight_id: str) -> Response:
 
 
 router = APIRouter()
-for part in (static_files.router, sign_in.router, pages):
+for part in (static_files.router, notice_charts.router, sign_in.router, pages):
     router.include_router(part)

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from mona_server import outbound
 from mona_server import settings as settings_module
-from mona_server.notify import InsightEvent, Series, deliver_due, enqueue, queue, send_test
+from mona_server.notify import InsightEvent, Series, chart_picture, deliver_due, enqueue, queue, send_test
 from mona_server.sealing import Sealer
 from mona_server.settings import Settings
 from mona_server.store.tables_notify import deliveries, delivery_items
@@ -274,6 +274,31 @@ def test_chat_channels_reach_their_receiver(
     assert headers["content-type"].startswith("application/json")
     assert event().insight["title"] in body.decode()
     assert "https://mona.example.org/insights/ins_1" in body.decode()
+
+
+def test_slack_links_a_chart_that_it_can_fetch(
+    store: Storage, settings: Settings, hooks: Hooks, event: MakeEvent
+) -> None:
+    """The address holds a key that fits one picture of one message, and is the same in every attempt."""
+    told = InsightEvent("new", event().insight, Series((1.0, 2.0, 9.0), (1.0, 1.0, 1.0), 2))
+    enqueue(store, "default", loan(team={"slack_webhooks": hooks.url}), [told], NOW)
+    hooks.answers = [(503, {})]
+    deliver_due(store, settings, NOW)
+    deliver_due(store, settings, NOW + timedelta(hours=1))
+    assert bodies(hooks)[0] == bodies(hooks)[1]
+    text = bodies(hooks)[0]["blocks"][0]["text"]["text"]
+    address = text.partition("\n<")[2].partition("|Time chart>")[0]
+    place, _, key = address.removeprefix("https://mona.example.org/charts/").partition(".png?key=")
+    delivery_id, _, insight_id = place.partition("/")
+    png = chart_picture(store, delivery_id, insight_id, key)
+    assert png is not None
+    assert png.startswith(b"\x89PNG")
+    for other in ((delivery_id, "ins_2", key), (delivery_id, insight_id, key[:-1] + "x"), ("d", insight_id, key)):
+        assert chart_picture(store, *other) is None
+    near = settings_module.load(store.data_dir, environ={})
+    enqueue(store, "default", loan(team={"slack_webhooks": f"{hooks.url}/2"}), [told], NOW)
+    deliver_due(store, near, NOW)
+    assert "Time chart" not in json.dumps(bodies(hooks)[2])
 
 
 def test_apprise_reaches_its_service(

@@ -9,7 +9,7 @@ from mona_server.notify import texts
 from mona_server.notify.channels.channel import Channel, read_url
 from mona_server.notify.notice import Destination, Json, Notice, Post
 
-_MOST_CHARACTERS = 2900
+_MOST_CHARACTERS = 2600
 """A section's text may hold 3,000."""
 
 
@@ -28,6 +28,9 @@ def _section(text: str) -> Json:
 
 def _insight(notice: Notice, insight: Json) -> Json:
     text = f"*{escape(texts.title(insight))}*\n{escape(texts.facts(insight))}"[:_MOST_CHARACTERS]
+    if address := notice.charts.get(insight["insight_id"]):
+        # A link, because Slack refuses a message with a picture block that it cannot fetch.
+        text += f"\n<{escape(address)}|Time chart>"
     block: dict[str, Any] = _section(text)
     if link := texts.link(notice, insight):
         block["accessory"] = {
