@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Optional
@@ -36,11 +37,12 @@ class Item:
 class Work:
     """A batch under way, with the items it was made of; `from_spool` when it was read from disk."""
 
-    __slots__ = ("abandoned", "batch", "from_spool", "items")
+    __slots__ = ("batch", "claimed_by", "from_spool", "items")
 
     def __init__(self, items: list[Item], batch: Batch, *, from_spool: bool = False) -> None:
         self.items, self.batch, self.from_spool = items, batch, from_spool
-        self.abandoned = False
+        # The thread that decides what became of it: the lane that sends it, or the one that closes the worker.
+        self.claimed_by: Optional[threading.Thread] = None
 
     def account(self, outcome: Outcome, *, awaited: bool) -> None:
         """Count what the server said, owner by owner, and tell the hooks, or who awaits it."""

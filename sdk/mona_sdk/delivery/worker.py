@@ -26,6 +26,8 @@ MAX_LANES = 16
 IDLE_S = 10.0
 EXTRA_IDLE_S = 0.5
 LONGEST_FLUSH_S = 60.0
+# How long the end waits for lanes that have an outcome and are about to count it.
+CONCLUDING_S = 0.5
 
 
 class WorkerOptions(NamedTuple):
@@ -121,20 +123,22 @@ class Worker:
             if self._closed:
                 return 0
             self._give_up_at = time.monotonic() + timeout
+            lost_before = self._lost
         self.flush(timeout)
         with self._changed:
             self._closed = True
-            works = [work for work in self._lanes.values() if work is not None and not work.from_spool]
-            for work in works:
-                work.abandoned = True
+            under_way = [work for work in self._lanes.values() if work is not None and not work.from_spool]
+            works = [work for work in under_way if self._claim(work)]
+            concluding = [work for work in under_way if work not in works]
             works += self._queue.take_all()
             self._interrupted.set()
             self._changed.notify_all()
-        lost = 0
         for work in works:
             if not self._to_disk(work):
-                lost += len(work.items)
                 self._give_up(work, "not delivered before the end")
+        with self._changed:
+            self._changed.wait_for(lambda: not set(concluding) & set(self._lanes.values()), CONCLUDING_S)
+            lost = self._lost - lost_before
         if self._spool is not None:
             self._spool.close()
         if lost:
@@ -177,7 +181,10 @@ class Worker:
                     self._perform(work)
                 except Exception as problem:  # noqa: BLE001 - the edge of a thread; it goes on with other work
                     get_logger().exception("a batch failed with %s", type(problem).__name__)
-                    self._give_up(work, "internal error")
+                    with self._changed:
+                        mine = self._claim(work)
+                    if mine:
+                        self._give_up(work, "internal error")
                     self._drain_at = time.monotonic() + IDLE_S
                     self._settle(work)
         finally:
@@ -296,7 +303,9 @@ class Worker:
             return
         outcome = self._endpoint.deliver(work.batch, self._patience(work), work.items[0].owner.stats)
         undelivered = outcome.unavailable or outcome.not_authenticated
-        if work.abandoned or (undelivered and self._to_disk(work)):
+        with self._changed:
+            mine = self._claim(work)
+        if not mine or (undelivered and self._to_disk(work)):
             self._settle(work)
             return
         if undelivered:
@@ -304,6 +313,13 @@ class Worker:
         else:
             work.account(outcome, awaited=self._is_awaited)
         self._settle(work)
+
+    @staticmethod
+    def _claim(work: Work) -> bool:
+        """Whether the calling thread, which holds the lock, decides what became of a work; the first to ask does."""
+        if work.claimed_by is None:
+            work.claimed_by = threading.current_thread()
+        return work.claimed_by is threading.current_thread()
 
     def _patience(self, work: Work) -> Patience:
         options = self._options

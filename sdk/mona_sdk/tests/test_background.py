@@ -174,6 +174,27 @@ def test_close_is_bounded_and_counts_what_is_left(
     assert client.stats()["dropped"] == 20
     assert caplog.text.count("could not be delivered before the end") == 1
     released.set()
+    wait_until(lambda: lanes() == 0)
+    assert client.stats()["dropped"] == 20
+
+
+def test_what_fails_while_the_client_is_closed_is_counted_once(
+    server: RecordingServer, make_client: Callable[..., Client]
+) -> None:
+    """A lane has given a batch up and tells so, when `close` comes: one of the two counts it."""
+    server.routes["/export"] = always(503, {})
+    telling, closed = threading.Event(), threading.Event()
+
+    def tell(*_: Any) -> None:
+        telling.set()
+        closed.wait(30)
+
+    client = make_client(background=True, max_retries=0, flush_interval=0, on_error=tell)
+    client.export_batch([a_message(n) for n in range(5)])
+    assert telling.wait(30)
+    client.close(0)
+    closed.set()
+    assert client.stats()["dropped"] == 5
 
 
 def test_a_batch_is_given_up_after_its_retries(server: RecordingServer, make_client: Callable[..., Client]) -> None:
@@ -207,8 +228,10 @@ def test_an_outage_is_outlasted(server: RecordingServer, make_client: Callable[.
 
 def test_many_clients_share_one_worker(server: RecordingServer) -> None:
     """1,000 clients of one key: one thread, and clients that are dropped are collected."""
+    wait_until(lambda: lanes() == 0)
     clients = [
-        Client("key", "secret", server_url=server.url, background=True, flush_interval=0.05) for _ in range(1000)
+        Client("key", "secret", server_url=server.url, background=True, flush_interval=60, batch_max_messages=2000)
+        for _ in range(1000)
     ]
     for number, client in enumerate(clients):
         assert client.export(a_message(number))
