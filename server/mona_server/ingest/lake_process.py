@@ -6,12 +6,14 @@ import shutil
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import duckdb
 import structlog
 
-from mona_server.errors import MonaError
+from mona_server.errors import DataDamaged, MonaError
 from mona_server.ingest.fold_process import clock, only_one
 from mona_server.ingest.retention import enforce
 from mona_server.settings import Settings
@@ -88,16 +90,17 @@ class Keeper:
             more = done is not None and found.rows > done.rows
         if now >= self._due.erase:
             for class_id in erase.outstanding(self.store):
-                erase.erase(self.store, self.duck, class_id, now_ms)
+                self._unless_damaged(partial(erase.erase, self.store, self.duck, class_id, now_ms))
             # Files are rewritten for a single context too: a stream of deletes must not keep the lake at nothing else.
             took_s = time.monotonic() - now
             self._due.erase = now + max(_ERASE_S, took_s / _ERASE_SHARE)
         if now >= self._due.compact:
             plans = compact.plans(self.store, now_ms, round(ingest.asof_days * DAY_MS))
-            for plan in plans:
-                compact.compact(self.store, self.duck, plan, now_ms)
-            self._due.compact = now if plans else now + 60
-            more = more or bool(plans)
+            merged = [
+                self._unless_damaged(partial(compact.compact, self.store, self.duck, plan, now_ms)) for plan in plans
+            ]
+            self._due.compact = now if any(merged) else now + 60
+            more = more or any(merged)
         if now >= self._due.sweep:
             self._due.sweep = now + 60
             lake.sweep(self.store.state.connection, self.store.lake, now_ms)
@@ -108,6 +111,15 @@ class Keeper:
         if now - self._used_at > _ENGINE_IDLE_S:
             self.close()
         return more
+
+    def _unless_damaged(self, work: Callable[[], object]) -> bool:
+        """Do it; False where a file is not as it was written. It is left alone, and the other classes go on."""
+        try:
+            work()
+        except DataDamaged as error:
+            log.error("a damaged file is in the way", problem=error.message, hint=error.hint)  # noqa: TRY400
+            return False
+        return True
 
 
 def serve(settings: Settings, stop: threading.Event) -> None:

@@ -124,10 +124,10 @@ def plans(store: Store, now_ms: int, asof_ms: int) -> list[Plan]:
 
 
 def compact(store: Store, duck: duckdb.DuckDBPyConnection, chosen: Plan, now_ms: int) -> Compacted:
-    """Merge the files of one plan."""
+    """Merge the files of one plan. Raises DataDamaged where one of them is not as it was written."""
     files = chosen.files
     kind, class_id = files[0].kind, files[0].class_id
-    lake.check_presence(files)
+    lake.check_content(files)
     query = rows_of(duck, files)
     if kind == "facts":
         query = _without_cancelled(query, files, chosen.horizon)

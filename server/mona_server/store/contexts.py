@@ -83,6 +83,7 @@ def message_history(
     DELETE is gone.
 
     Files are sorted by id, so of each only a few row groups are read. An unknown context has no messages.
+    Raises DataDamaged where a file is missing, or one of those with its messages is not as it was written.
     """
     with store.state.reading() as connection:
         class_id = catalog.find_class(connection, tenant, context_class)
@@ -98,11 +99,15 @@ def message_history(
     if files:
         lake.check_presence(files)
         paths = ", ".join(quote(str(file.path)) for file in files)
-        found = duck.execute(
-            "SELECT MONA_NUMBER, MONA_INDEX, MONA_ARRIVAL_TIMESTAMP, MONA_EXPORT_TIMESTAMP, MONA_ACTION, MESSAGE"
-            f" FROM read_parquet([{paths}], union_by_name = true) WHERE MONA_ID = ? AND MONA_REVISION > ?",
+        rows = duck.execute(
+            "SELECT MONA_NUMBER, MONA_INDEX, MONA_ARRIVAL_TIMESTAMP, MONA_EXPORT_TIMESTAMP, MONA_ACTION, MESSAGE, filename"
+            f" FROM read_parquet([{paths}], union_by_name = true, filename = true)"
+            " WHERE MONA_ID = ? AND MONA_REVISION > ?",
             (context_id, erased),
         ).fetchall()
+        read = {row[-1] for row in rows}
+        store.check(file for file in files if str(file.path) in read)
+        found = [row[:-1] for row in rows]
     pending = message_columns(chunks)
     for i in (pending["MONA_ID"] == context_id).nonzero()[0].tolist():
         export_ms = pending["MONA_EXPORT_TIMESTAMP"][i]

@@ -77,7 +77,7 @@ def erase(store: Store, duck: duckdb.DuckDBPyConnection, class_id: int, now_ms: 
     """Rewrite the files of a class without what is to be erased; returns how many rows went.
 
     Pending rows are flushed first, so that files are all there is. Each file is replaced on its own; the
-    requests are forgotten when all are done, and doing it twice is harmless.
+    requests are forgotten when all are done, and doing it twice is harmless. Raises DataDamaged.
     """
     with store.state.reading() as connection:
         requests = waiting(connection, class_id)
@@ -94,7 +94,7 @@ def erase(store: Store, duck: duckdb.DuckDBPyConnection, class_id: int, now_ms: 
         for file in files:
             if file.min_revision > last_revision:
                 continue
-            lake.check_presence([file])
+            lake.check_content([file])
             query = kept(compact.rows_of(duck, [file]))
             left = duck.execute(f"SELECT count(*) FROM ({query})").fetchall()[0][0]
             if left == file.rows:

@@ -301,6 +301,14 @@ def check_presence(files: Iterable[LakeFile]) -> None:
             raise DataDamaged(f"lake file {file.path.name} {problem}", hint="run `mona verify`")
 
 
+def check_content(files: Iterable[LakeFile]) -> None:
+    """Raises DataDamaged where a file is not as it was written: rewriting it would give damage a good checksum."""
+    for file in files:
+        problem = damage(file)
+        if problem:
+            raise DataDamaged(f"lake file {file.path.name} {problem}", hint="run `mona verify`")
+
+
 def damage(file: LakeFile, *, content: bool = True) -> str | None:
     """What is wrong with a listed file, compared with the manifest; None when it is as it was written."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import structlog
 from sqlalchemy import Engine
 
-from mona_server.errors import BadRequest, DataDamaged
+from mona_server.errors import BadRequest
 from mona_server.settings import Settings
 from mona_server.store import catalog, lake, snapshot, state
 from mona_server.store.inbox import HOUR_MS, Inbox
+from mona_server.store.lake import LakeFile
 from mona_server.store.meta import open_meta
 from mona_server.store.snapshot import ChunkCache, FactSnapshot
 from mona_server.store.state import State
@@ -113,14 +115,17 @@ class Store:
         DataDamaged for a file that is missing or not as it was written (its content is checked once per process).
         """
         found = self._take(tenant, context_class, as_of)
-        lake.check_presence(found.files)
-        for file in found.files:
-            if file.file_id not in self._checked:
-                problem = lake.damage(file)
-                if problem:
-                    raise DataDamaged(f"lake file {file.path.name} {problem}", hint="run `mona verify`")
-                self._checked.add(file.file_id)
+        self.check(found.files)
         return found
+
+    def check(self, files: Iterable[LakeFile]) -> None:
+        """Raises DataDamaged for a file that is missing or not as it was written; content is read once per process."""
+        files = list(files)
+        lake.check_presence(files)
+        for file in files:
+            if file.file_id not in self._checked:
+                lake.check_content([file])
+                self._checked.add(file.file_id)
 
     def snapshot_in(self, connection: sqlite3.Connection, tenant: str, context_class: str) -> FactSnapshot:
         """The facts of a class in the caller's read transaction, with no file checked."""

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from mona_server import settings
 from mona_server.errors import BadRequest, DataDamaged, NotFound
 from mona_server.ingest import deletes
-from mona_server.store import compact, contexts, lake, verify
+from mona_server.ingest.lake_process import Keeper
+from mona_server.store import compact, contexts, lake, state, verify
 from tests.ingest.lab import Crash, Lab, crash_at, numbered
 
 DAY = 86_400_000
@@ -308,3 +310,41 @@ def test_lost_manifest_row_is_noticed_at_once(lab: Lab, table: str) -> None:
     )
     with pytest.raises(DataDamaged, match="rows of facts"):
         lab.rows()
+
+
+@pytest.mark.parametrize("kind", ["facts", "messages"])
+def test_a_damaged_file_is_neither_served_nor_rewritten(lab: Lab, kind: str) -> None:
+    """Merging or erasing it would give the damage a good checksum; other classes are kept as ever."""
+    classes = ("LOAN", "OTHER")
+    lab.builders.configure({name: {"a": "numeric"} for name in classes})
+    for i in range(compact.FAN_IN):
+        for name in classes:
+            lab.send(list(numbered(20, a=i)), context_class=name)
+        lab.fold()
+        lab.flush()
+    damaged = next(file for file in files(lab, kind) if file.class_id == 1)
+    content = bytearray(damaged.path.read_bytes())
+    content[len(content) // 3] ^= 1
+    damaged.path.write_bytes(bytes(content))
+    lab.restart()
+
+    def read() -> None:
+        if kind == "facts":
+            lab.store.snapshot("T", "LOAN")
+        else:
+            contexts.message_history(lab.store, lab.duck, "T", "LOAN", "c1")
+
+    with pytest.raises(DataDamaged, match=damaged.path.name):
+        read()
+    keeper = Keeper(lab.store, settings.load(lab.path, environ={}))
+    while keeper.tick(lab.later()):
+        pass
+    keeper.close()
+    left = {(k, c): sum(f.class_id == c for f in files(lab, k)) for k in ("facts", "messages") for c in (1, 2)}
+    assert left == {(k, c): compact.FAN_IN if (k, c) == (kind, 1) else 1 for k, c in left}
+    with lab.store.state.writing() as connection:
+        state.add_erasure(connection, 1, lab.store.newest_revision(), ["c1"])
+    with pytest.raises(DataDamaged, match=damaged.path.name):
+        lab.erase()
+    assert damaged in files(lab, kind)
+    assert "file_damaged" in [finding.id for finding in verify.verify(lab.store, now_ms=lab.later())]
