@@ -225,8 +225,8 @@ def _ratio(value: float, benchmark: float, std: float, sizes: tuple[float, float
     return Numbers(value, benchmark, std, level, *sizes)
 
 
-def close(a: float | None, b: float | None) -> bool:
-    """Equal to rounding."""
+def close(a: float | None, b: float | None, spread: float = 0.0) -> bool:
+    """Equal to rounding; sums leave 1e-8 of the metric's ``spread`` in a spread that is far smaller than it."""
     if a is None or b is None:
         return a is b
-    return bool(np.isclose(a, b, rtol=1e-9, atol=1e-9))
+    return bool(np.isclose(a, b, rtol=1e-9, atol=max(1e-9, 1e-8 * spread)))
