@@ -72,19 +72,30 @@ class CheckedVerse:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class CheckResult:
     """The insights of a table, strongest first, and what was looked at to find them."""
 
     context_class: str
     insights: tuple[Json, ...]
-    held_back: tuple[Json, ...] = field(repr=False)
+    held_back: tuple[Json, ...]
     """The strongest signals that pass their level but could be chance: ``title`` and ``main_signal`` each."""
-    verses: tuple[CheckedVerse, ...] = field(repr=False)
-    charts: Mapping[str, Sequence[Json]] = field(repr=False, default_factory=dict)
+    verses: tuple[CheckedVerse, ...]
+    charts: Mapping[str, Sequence[Json]] = field(default_factory=dict)
     """Insight id → frames with value, size, baseline value and size."""
     warnings: tuple[str, ...] = ()
     """What is odd in the configuration or missing in the table."""
+
+    def __repr__(self) -> str:
+        """One line; ``print(result)`` shows the insights.
+
+        >>> CheckResult("LOAN", (), (), ())
+        <CheckResult LOAN: 0 insights from 0 tests>
+        """
+        return f"<CheckResult {self.context_class}: {check_report.summary(self)}>"
+
+    def __str__(self) -> str:
+        return self.text()
 
     def __len__(self) -> int:
         return len(self.insights)
@@ -149,7 +160,7 @@ def check(
     now: Moment | Sequence[Moment] | None = None,
     context_class: str | None = None,
     time: str | None = None,
-    verses: Sequence[str] | None = None,
+    verses: str | Sequence[str] | None = None,
     progress: bool = True,
     explain: bool = True,
 ) -> CheckResult:
@@ -273,7 +284,7 @@ def _class(config: Any, name: str | None) -> tuple[ContextClass, list[str]]:
     return classes[name], odd
 
 
-def _verses(scope: ContextClass, names: Sequence[str] | None) -> list[Verse]:
+def _verses(scope: ContextClass, names: str | Sequence[str] | None) -> list[Verse]:
     """The verses to run, those for new segments first, because others ask what is new. Disabled ones only by name."""
     chosen = [verse for verse in scope.verses if not verse["disabled"]]
     known = ", ".join(verse.name for verse in scope.verses)
@@ -282,6 +293,8 @@ def _verses(scope: ContextClass, names: Sequence[str] | None) -> list[Verse]:
             f"class {scope.name} has no verse, so there is nothing to look for",
             hint=f"all are disabled: {known}" if known else "add a stanza with verses to the configuration",
         )
+    if isinstance(names, str):
+        names = [names]
     if names is not None:
         missing = [name for name in names if scope.verse(name) is None]
         if missing:

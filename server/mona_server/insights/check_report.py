@@ -45,6 +45,12 @@ def row(insight: Json) -> Json:
     }
 
 
+def summary(result: CheckResult) -> str:
+    """``1 insight from 313 tests``."""
+    tests = sum(one.report.tests for one in result.verses)
+    return f"{words.plural(len(result.insights), 'insight')} from {words.plural(tests, 'test')}"
+
+
 def text(result: CheckResult) -> str:
     """Insights, strongest first, then what was looked at."""
     lines = [f"warning: {one}" for one in result.warnings]
@@ -57,8 +63,7 @@ def text(result: CheckResult) -> str:
         lines += [f"    {one['text']}" for one in insight["explanations"]]
     if result.insights:
         lines.append("")
-    tests = sum(one.report.tests for one in result.verses)
-    lines.append(f"{words.plural(len(result.insights), 'insight')} from {words.plural(tests, 'test')}")
+    lines.append(summary(result))
     lines += [f"{one.verse.name}: {one.note}" for one in result.verses if one.note]
     if result.held_back:
         lines.append(f"{words.plural(result.held_back_count, 'signal')} kept back that could be chance, the strongest:")

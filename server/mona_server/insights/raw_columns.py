@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ def raw_columns(table: Any) -> Raw:
         return _dicts(table)
     module = type(table).__module__.partition(".")[0]
     if module == "pandas":
-        return {str(name): _array(table[name].to_numpy(), missing=table[name].isna().to_numpy()) for name in table}
+        return _pandas(table)
     if module == "polars":
         frame = table.collect() if hasattr(table, "collect") else table
         return {one.name: _array(one.to_numpy(), missing=one.is_null().to_numpy()) for one in frame.get_columns()}
@@ -57,7 +59,7 @@ def time_ms(raw: Raw, name: str | None) -> tuple[str, NDArray[np.int64], NDArray
     """
     chosen = name or next((usual for usual in TIME_NAMES if usual in raw), None)
     if chosen is None:
-        moments = [one for one, values in raw.items() if values.dtype.kind == "M"]
+        moments = [one for one, values in raw.items() if _holds_datetimes(values)]
         chosen = moments[0] if len(moments) == 1 else None
     if chosen is None or chosen not in raw:
         problem = f"the table has no column {name}" if name else "no column looks like the time of the rows"
@@ -69,6 +71,33 @@ def time_ms(raw: Raw, name: str | None) -> tuple[str, NDArray[np.int64], NDArray
             f"column {chosen} holds no time", hint="Unix seconds or milliseconds, ISO 8601 texts, or datetimes"
         )
     return chosen, np.where(known, np.nan_to_num(times), 0).astype(np.int64), known
+
+
+def _pandas(frame: Any) -> Raw:
+    """A frame's columns, and its index where that is a time."""
+    if not hasattr(frame, "columns"):
+        raise BadRequest(f"a pandas {type(frame).__name__} is no table", hint="give a DataFrame")
+    if frame.index.dtype.kind == "M":
+        frame = frame.rename_axis(index=frame.index.name or "timestamp").reset_index()
+    found = {}
+    for place, name in enumerate(frame.columns):
+        column = frame.iloc[:, place]
+        if getattr(column.dtype, "tz", None) is not None:  # else numpy gets an object for each moment
+            column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+        found[str(name)] = _array(column.to_numpy(), missing=column.isna().to_numpy())
+    return found
+
+
+def _holds_datetimes(values: Array) -> bool:
+    """Datetimes of numpy, or objects that are some."""
+    if values.dtype.kind == "M":
+        return True
+    return isinstance(_first(values), date)
+
+
+def _first(values: Array) -> Any:
+    """The first object of an array of objects."""
+    return next((one for one in values if one is not None), None) if values.dtype == object else None
 
 
 def times_of(values: Array) -> NDArray[np.float64]:
@@ -111,6 +140,8 @@ def _array(values: Any, missing: NDArray[np.bool_] | None = None) -> Array:
     array = np.asarray(values)
     if array.dtype.kind in "US":
         array = array.astype(object)
+    if isinstance(_first(array), Decimal):
+        array = np.array([np.nan if one is None else float(one) for one in array], dtype=np.float64)
     if missing is None or not missing.any():
         return array
     if array.dtype.kind == "M":

@@ -75,6 +75,9 @@ def frames(tmp_path: Path) -> dict[str, Any]:
     return {
         "list": given,
         "pandas": frame,
+        "pandas, time as index": frame.set_index("timestamp"),
+        "pandas, other zone": frame.assign(timestamp=frame["timestamp"].dt.tz_convert("Asia/Tokyo")),
+        "pandas, categories": frame.assign(city=frame["city"].astype("category")),
         "polars": pl.DataFrame(given),
         "lazy": pl.DataFrame(given).lazy(),
         "arrow": pa.Table.from_pylist(given),
@@ -93,6 +96,14 @@ def test_every_kind_of_table(tmp_path: Path, result: CheckResult) -> None:
     for kind, table in frames(tmp_path).items():
         found = check(table, {"LOAN": CONFIG}, now=AT)
         assert [comparable(i) for i in found] == [comparable(i) for i in result], kind
+
+
+def test_decimals_are_numbers(result: CheckResult) -> None:
+    """To their own precision."""
+    frame = pl.DataFrame(rows()).with_columns(pl.col("score").cast(pl.Decimal(30, 12)))
+    (found,) = check(frame, {"LOAN": CONFIG}, now=AT)
+    assert found["insight_id"] == result.insights[0]["insight_id"]
+    assert found["score"] == pytest.approx(result.insights[0]["score"])
 
 
 @pytest.mark.parametrize(
@@ -277,7 +288,8 @@ def test_reports_for_build_servers(result: CheckResult) -> None:
 
 def test_reports_for_people(result: CheckResult, tmp_path: Path) -> None:
     """Text, table, and a page with a chart that loads nothing."""
-    assert result.insights[0]["title"] in result.text()
+    assert result.insights[0]["title"] in result.text() == str(result)
+    assert repr(result) == "<CheckResult LOAN: 1 insight from 3 tests>"
     (row,) = result.table
     assert (row["metric"], row["segment"], row["contexts"]) == ("score", "city = Haifa", 220)
     assert pl.DataFrame(result.table).height == len(pd.DataFrame(result.table)) == 1
@@ -352,6 +364,7 @@ def test_disabled_verses_are_run_by_name_only() -> None:
         (3, CONFIG, {}, BadRequest, "no table"),
         ([], CONFIG, {}, BadRequest, "no rows"),
         ([1], CONFIG, {}, BadRequest, "one object per row"),
+        (pd.Series([1]), CONFIG, {}, BadRequest, "Series is no table"),
         (Path("nowhere.csv"), CONFIG, {}, BadRequest, "no file"),
         (Path(__file__).parent, CONFIG, {}, BadRequest, "no file"),
         ([{"a": 1}], CONFIG, {}, BadRequest, "time of the rows"),
