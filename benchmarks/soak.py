@@ -300,6 +300,16 @@ def lag_reader(server: Server) -> Callable[[], float]:
     return read
 
 
+def contexts_reader(server: Server) -> Callable[[], int]:
+    """Reads how many contexts are stored: those that wait to be deleted still take their place."""
+
+    def read() -> int:
+        items = server.call("GET", "/api/v1/classes")["items"]
+        return sum(int(item["contexts"]) for item in items if item["name"] == CLASS)
+
+    return read
+
+
 def main(argv: list[str]) -> None:
     """Prints the tables; ends with 1 where memory, disk or open files are not flat, or something is lost or doubled."""
     parser = argparse.ArgumentParser(prog="benchmarks soak", description=__doc__.splitlines()[0])
@@ -337,9 +347,7 @@ def run(settings: Settings, options: argparse.Namespace) -> list[str]:
         def pids() -> dict[str, int]:
             return {part.name: part.process.pid or 0 for part in supervisor.parts if part.process is not None}
 
-        watch = Watch(
-            pids, settings.data_dir, lag_reader(server), lambda: sum(s.alive() for s in senders), 5, options.samples
-        )
+        watch = Watch(pids, settings.data_dir, lag_reader(server), contexts_reader(server), 5, options.samples)
         problems = drive(soak, watch, options.minutes)
         sent = sum(s.sent for s in senders)
         seconds = [one for s in senders for one in s.seconds]

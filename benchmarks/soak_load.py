@@ -163,10 +163,6 @@ class Sender:
         with self.lock:
             return {self.context_id(n): state == LABELLED for n, state in enumerate(self.states) if state != DELETED}
 
-    def alive(self) -> int:
-        with self.lock:
-            return len(self.states) - self.states.count(DELETED)
-
 
 class Repeated(threading.Thread):
     """Something done every so many seconds until told to stop; a failure ends the soak."""

@@ -77,7 +77,7 @@ class Watch:
     data: Path
     lag_s: Callable[[], float]
     contexts: Callable[[], int]
-    """How many contexts should be stored now."""
+    """How many contexts are stored now."""
     every_s: float
     file: Path | None = None
     samples: list[Sample] = field(default_factory=list)
