@@ -115,6 +115,19 @@ def turmoil(z: Floats, size: Floats) -> Floats:
     return out
 
 
+def weighted_median(values: Floats, weights: Floats) -> float:
+    """The least value below or at which half of the weight lies; 0 of nothing.
+
+    >>> weighted_median(np.array([3.0, 1.0, 2.0]), np.array([1.0, 1.0, 5.0]))
+    2.0
+    """
+    if not len(values):
+        return 0.0
+    order = np.argsort(values, kind="stable")
+    summed = np.cumsum(weights[order])
+    return float(values[order[np.searchsorted(summed, summed[-1] / 2)]])
+
+
 TAIL_LEVELS = (0.999, 0.9999)
 TAIL_BIN = 150
 """Least number of candidates from which one point of the tail curve is learnt."""

@@ -109,11 +109,15 @@ class Evidence:
         for block in first:
             self._take(block)
 
+    @property
+    def sized(self) -> bool:
+        """Is the first part the size?"""
+        return self.setting.statistic in (Statistic.SIZE, Statistic.SUM)
+
     def _shared(self, part: int) -> bool:
         """Are shocks taken off this part? Not off means over many frames: residuals hold few, and a large change of one
         segment leaks into the scores, where it looks like small changes of others."""
-        sized = part == 0 and self.setting.statistic in (Statistic.SIZE, Statistic.SUM)
-        return sized or len(self.setting.windows.target) == 1
+        return (part == 0 and self.sized) or len(self.setting.windows.target) == 1
 
     def _take(self, block: Block) -> None:
         groups, windows = block.groups, self.setting.windows

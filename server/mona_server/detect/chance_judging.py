@@ -82,11 +82,14 @@ class Judging:
         """(1 + C,) of everybody, then of each candidate."""
         if not base_allowed and len(depths) > 1:
             self.log_prior[1:] = chance.depth_prior(depths[1:]) - np.log(len(self.seen.stats))
-        self.joined = [[self._join(part, test) for part in by_part] for test, by_part in enumerate(self.seen.stats)]
+        self.joined = [
+            [self._join(part, test, sized=i == 0 and evidence.sized) for i, part in enumerate(by_part)]
+            for test, by_part in enumerate(self.seen.stats)
+        ]
         self._placebos = [self._placebo_z(parts) for parts in self.joined]
         self.tails = [chance.tail_weights(z, self.size) for z in self._usual(self._placebos)]
 
-    def _join(self, blocks: list[Stats], test: int) -> Joined:
+    def _join(self, blocks: list[Stats], test: int, *, sized: bool) -> Joined:
         if not blocks:
             none = np.zeros(0)
             empty = np.zeros((0, 0), np.float32)
@@ -128,7 +131,14 @@ class Judging:
             unsure = chance.unsure_of_dispersion(ratio, np.minimum(stats.frames - 1, dof), kurtosis)
             least = self.evidence.least_variance(test)
             return replace(joined, pooled=np.maximum(pooled.value, least), unsure=unsure)
-        z = stats.change / np.sqrt(np.maximum(joined.variance, 1e-300))
+        error = np.sqrt(np.maximum(joined.variance, 1e-300))
+        alike = 0.0
+        if sized:
+            # Where one segment grows, the shares of all others shrink alike: that is no storm.
+            alike = chance.weighted_median(
+                stats.change / np.maximum(stats.target_exposure, 1e-9), stats.target_exposure / error
+            )
+        z = (stats.change - alike * stats.target_exposure) / error
         return replace(joined, turmoil=chance.turmoil(z[:, None], self.size)[:, 0])
 
     def scores(self, test: int) -> tuple[Floats, Floats]:

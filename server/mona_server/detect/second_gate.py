@@ -31,7 +31,7 @@ FRAMES = "variation between frames, pooled over segments, with placebo windows"
 OFF = "off"
 HARD_LIMIT = "a hard limit needs no evidence"
 SHAPE = "chi-square law of the divergence, widened by what halves of the benchmark differ"
-MOST_HELD_BACK = 1_000
+MOST_HELD_BACK = 300
 """So many signals that could be chance are named, the strongest."""
 OWN_ERRORS = 4.0
 """Least standard errors of its own judged rows by which a child must differ from its parent."""

@@ -208,3 +208,13 @@ def test_seasons_are_expected_where_the_target_holds_no_whole_cycle() -> None:
     found = stats_of(part, windows, placebo_windows(windows), True)
     assert np.abs(found.change.mean()) < 1
     assert isinstance(part, Part)
+
+
+def test_shares_that_shrink_because_one_segment_grew_are_no_storm() -> None:
+    """The common shift of all sizes is the weighted median of their relative changes; strays do not move it."""
+    rng = np.random.default_rng(4)
+    weight = rng.uniform(1, 10, 400)
+    relative = -0.03 + rng.standard_normal(400) / weight / 100
+    relative[:20] = 0.5
+    assert chance.weighted_median(relative, weight) == pytest.approx(-0.03, abs=0.001)
+    assert chance.weighted_median(np.zeros(0), np.zeros(0)) == 0.0
