@@ -230,6 +230,17 @@ def test_tenants_are_folded_in_turn(lab: Lab) -> None:
     assert order == ["flood", "small", "flood", "flood", "flood", "flood"]
 
 
+def test_large_bodies_are_folded_a_few_at_a_time(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is bounded in bytes too, or messages of a megabyte would make the fold take gigabytes."""
+    monkeypatch.setattr("mona_server.ingest.fold._BATCH_BYTES", 2_000)
+    for i in range(6):
+        lab.send([{"contextId": f"c{i}", "message": {"text": "x" * 1_500}}])
+    steps = []
+    while done := lab.folder.step(lab.later()):
+        steps.append(done.rows)
+    assert steps == [2, 2, 2]
+
+
 def test_tenants_do_not_share_anything(lab: Lab) -> None:
     """The same class and id of two tenants are two contexts."""
     lab.send([{"contextId": "1", "message": {"a": 1}}], tenant="A")
