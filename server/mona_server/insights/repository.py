@@ -16,7 +16,7 @@ from mona_server.store.tables_insights import insight_occurrences, insights, run
 Json = dict[str, Any]
 KEEP_SUPPRESSED_S = 30 * 86_400
 MOST_SUPPRESSED = 100
-"""So many signals that could be chance are kept of one run, the strongest."""
+"""So many signals of one run that are no insights (chance, or folded) are kept."""
 MOST_RELATED = 100
 """So many related signals are kept with an insight, the strongest."""
 
@@ -109,7 +109,7 @@ def save_suppressed(
     run_id: str,
     now_ms: int,
 ) -> None:
-    """Signals that could be chance, as (identity, signal, title): kept for a while, shown on request."""
+    """Signals that are no insights, as (identity, signal, title): kept for a while, shown on request."""
     c = insights.c
     for key, signal, title in held_back[:MOST_SUPPRESSED]:
         where = (*of_verse(tenant, verse), c.identity == key, c.state == "suppressed")

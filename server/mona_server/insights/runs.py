@@ -8,7 +8,7 @@ nothing twice.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,7 @@ from mona_server import words
 from mona_server.config.model import ContextClass
 from mona_server.detect import SearchResult, search
 from mona_server.detect.search import NOTHING
+from mona_server.detect.signal import Signal
 from mona_server.detect.verses.base import Verse
 from mona_server.detect.windows import Plan, window_end
 from mona_server.insights import alerts, excused, markers, repository, run_records, telling
@@ -233,7 +234,7 @@ def _save(
             )
             mains = {key: draft.main for key, draft in zip(outcome.found, found.drafts, strict=True)}
             repository.note_found(connection, mains, at_s, run_id)
-            held = [(identity(s), s, title(s.to_json())) for s in found.result.held_back[: repository.MOST_SUPPRESSED]]
+            held = [(identity(s), s, title(s.to_json())) for s in _suppressed(found.result, known)]
             repository.save_suppressed(connection, tenant, tenant, verse, at_s, held, run_id=run_id, now_ms=_ms(now))
         repository.forget_suppressed(connection, int(now.timestamp()) - repository.KEEP_SUPPRESSED_S)
         events = [] if quiet else [[event.kind, event.insight_id] for event in outcome.events]
@@ -253,6 +254,14 @@ def _save(
         )
         rows = repository.by_ids(connection, tenant, outcome.found)
     return tuple(repository.to_json(rows[key], public_url=desk.public_url) for key in outcome.found)
+
+
+def _suppressed(result: SearchResult, known: Sequence[Insight]) -> list[Signal]:
+    """What passed the level and is no insight: first what could be chance, then what was folded, each the strongest."""
+    open_ones = {insight.identity for insight in known if insight.open}
+    folded = sorted((one.signal for finding in result.findings for one in finding.related), key=lambda s: -s.score)
+    kept = [*result.held_back, *(signal for signal in folded if identity(signal) not in open_ones)]
+    return kept[: repository.MOST_SUPPRESSED]
 
 
 def _report(found: _Found) -> Json:

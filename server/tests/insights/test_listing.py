@@ -310,3 +310,19 @@ def test_held_back_signals_are_kept_for_those_who_ask(mill: Mill) -> None:
     assert kept
     assert all(one["state"] == "suppressed" for one in kept)
     assert all("chance" in one["main_signal"]["gates"]["chance"]["reason"] for one in kept)
+
+
+def test_folded_signals_are_listed_on_request(mill: Mill) -> None:
+    """With the signal that they stand under; what is an insight of its own is not listed twice."""
+    verse = CONFIG["stanzas"]["main"]["verses"][0] | {"segment_by": ["city", "kind"], "max_false_discovery_rate": 0.05}
+    fields = CONFIG["fields"] | {"kind": {"type": "string"}}
+    mill.configure({"fields": fields, "stanzas": {"main": {"verses": [verse]}}})
+    for number in range(14):
+        rows = day(number, shift=6.0 if number == 13 else 0.0)
+        mill.send([one | {"kind": "ab"[i % 2]} for i, one in enumerate(rows)])
+    (insight,) = mill.run(NAME, T0 + 14 * DAY).insights
+    kept = listing.find(mill.store, TENANT, InsightQuery(include_suppressed=True))
+    under = {one["main_signal"]["gates"]["folded_into"] for one in kept if one["state"] == "suppressed"}
+    assert insight["related_signals"]
+    assert insight["main_signal"]["signal_id"] in under
+    assert [one["insight_id"] for one in kept if one["state"] != "suppressed"] == [insight["insight_id"]]
