@@ -28,6 +28,7 @@ BEYOND = 1.2
 """A component counts when its singular value is so many times the largest that noise alone would have."""
 MIN_CONTEXTS = 50.0
 MIN_SERIES = 8
+"""A shock that fewer series share is none."""
 SERIES_PER_FACTOR = 20
 """Fewer series to a factor, and one segment that moves by itself would be taken for a shock that all share."""
 FAR = 4.0
@@ -75,10 +76,14 @@ def find_shocks(
     panel = deviation[usable] / noise[usable, None]
     left, values, _ = np.linalg.svd(panel[:, frames], full_matrices=False)
     edge = np.sqrt(len(frames)) + np.sqrt(len(panel))
-    count = min(int((values > BEYOND * edge).sum()), MAX_FACTORS, len(panel) // SERIES_PER_FACTOR)
+    # What few series make up among themselves is their own noise: 1/Σu⁴ is how many take part in a component.
+    taking_part = 1 / (left**4).sum(axis=0)
+    shared = np.flatnonzero((values > BEYOND * edge) & (taking_part >= MIN_SERIES))
+    shared = shared[: min(MAX_FACTORS, len(panel) // SERIES_PER_FACTOR)]
+    count = len(shared)
     if not count:
         return none
-    loadings = left[:, :count] * values[:count] / np.sqrt(len(frames))
+    loadings = left[:, shared] * values[shared] / np.sqrt(len(frames))
     # One column more for what moves all alike: where one segment grows, the shares of all others shrink together,
     # and that is no shock.
     alike = np.sqrt(exposure[usable].mean(axis=1))

@@ -198,6 +198,18 @@ def test_noise_has_no_shocks() -> None:
     assert len(shocks) == 0
 
 
+def test_what_few_segments_make_up_among_themselves_is_no_shock() -> None:
+    """A bursting segment, under three names and against one neighbour, is noise of its own."""
+    rng = np.random.default_rng(9)
+    size = rng.poisson(50, (80, 84)).astype(float)
+    burst = rng.poisson(20 * np.exp(rng.standard_normal(84)))
+    size[:3] += burst
+    size[3] += burst.max() - burst
+    part = size_part(size, np.full(84, 4000.0), WEEKS)
+    shocks = find_shocks([part.deviation], [part.exposure], [part.row_variance], WEEKS.reference, WEEKS.target)
+    assert len(shocks) == 0
+
+
 def test_seasons_are_expected_where_the_target_holds_no_whole_cycle() -> None:
     """A weekday that is always low is not low today."""
     weekday = np.array([0, 0, 0, 0, 0, -6.0, -6.0])
