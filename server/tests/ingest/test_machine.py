@@ -7,6 +7,7 @@ builds fields when a context changes. After every step the store must answer exa
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from copy import deepcopy
@@ -25,6 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+import mona_server
 from mona_server.ingest import backfill, deletes
 from mona_server.store import contexts, faults, lake, verify
 from tests.ingest.lab import Crash, Lab, crash_at
@@ -339,6 +341,15 @@ TestMachine.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+
+
+def test_the_machine_crashes_at_every_point() -> None:
+    """A new step that a crash may split is met by the machine as well."""
+    code = Path(mona_server.__file__).parent
+    named = {
+        m for file in code.rglob("*.py") for m in re.findall(r"^\s*point\(\"(.+?)\"\)", file.read_text(), re.MULTILINE)
+    }
+    assert named == {*FOLD_POINTS, *LAKE_POINTS}
 
 
 @pytest.mark.slow
