@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-WIDTH, HEIGHT = 560, 340
-LEFT, RIGHT, TOP, BOTTOM = 56, 150, 16, 46
+WIDTH, HEIGHT = 600, 340
+LEFT, RIGHT, TOP, BOTTOM = 56, 190, 16, 46
 COLOURS = ("#0b6e99", "#c1440e", "#2e7d32", "#7b3fa0", "#8a6d00", "#444444", "#b0306a", "#00796b")
 Point = tuple[float, float]
 
