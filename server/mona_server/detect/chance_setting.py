@@ -29,6 +29,11 @@ def setting_of(inside: Inside, rate: float, known: Sequence[Segment] = ()) -> Se
     windows = windows_of(plan, verse)
     common = {"metrics": metrics, "residuals": metrics, "rate": rate, "strict": bool(verse["significance_strict"])}
     statistic = verse.type.statistic
+    if statistic not in (Statistic.SUM, Statistic.SIZE):
+        seen = inside.base.size[0] > 0
+        target, reference = _trimmed(windows.target, seen), _trimmed(windows.reference, seen)
+        learn = len(reference) if len(windows.reference) else len(target)
+        windows = Windows(target, reference, windows.cycle if learn >= 2 * windows.cycle else 1)
     if verse.type.family == "Threshold":
         if statistic in (Statistic.SUM, Statistic.SIZE, Statistic.STD):
             return None
@@ -48,6 +53,12 @@ def setting_of(inside: Inside, rate: float, known: Sequence[Segment] = ()) -> Se
         return None
     sized = statistic in (Statistic.SIZE, Statistic.SUM)
     return _setting(statistic, "reference", windows, common, known=tuple(known) if sized else ())
+
+
+def _trimmed(frames: NDArray[np.intp], seen: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Without the empty frames at both ends, which say nothing of means: a version comes and goes within its window."""
+    places = np.flatnonzero(seen[frames])
+    return frames[places[0] : places[-1] + 1] if len(places) else frames
 
 
 def law_of_rows(inside: Inside, setting: Setting, metric: int) -> Shape:
