@@ -75,14 +75,15 @@ class Watch:
 
     pids: Callable[[], dict[str, int]]
     data: Path
-    lag_s: Callable[[], float]
+    doctor: Callable[[], dict[str, float]]
+    """Reading → value."""
     contexts: Callable[[], int]
     """How many contexts are stored now."""
     every_s: float
     file: Path | None = None
     samples: list[Sample] = field(default_factory=list)
-    whole: list[tuple[float, float, float, int]] = field(default_factory=list)
-    """(seconds, disk in MiB, lag in s, contexts)."""
+    whole: list[tuple[float, float, float, int, float]] = field(default_factory=list)
+    """(seconds, disk in MiB, lag in s, contexts, MiB of the disk that replaced files take for their grace period)."""
     restarts: set[tuple[str, int]] = field(default_factory=set)
 
     def run(self, stop: threading.Event) -> None:
@@ -103,14 +104,22 @@ class Watch:
                 except (OSError, KeyError):
                     continue  # it has just ended
         self.samples += rows
-        self.whole.append((at_s, disk.bytes_of(self.data) / MIB, self.lag_s(), self.contexts()))
+        told = self.doctor()
+        replaced_mib = told["bytes_replaced"] / MIB
+        self.whole.append((at_s, disk.bytes_of(self.data) / MIB, told["lag_s"], self.contexts(), replaced_mib))
         if self.file is not None:
             with self.file.open("a", encoding="utf-8", newline="") as out:
                 writer = csv.writer(out)
                 writer.writerows(
                     (f"{s.at_s:.0f}", s.process, f"{s.pss_mib:.1f}", f"{s.own_mib:.1f}", s.open_files) for s in rows
                 )
-                writer.writerow((f"{at_s:.0f}", "disk MiB, lag s, contexts", *(f"{v:.1f}" for v in self.whole[-1][1:])))
+                writer.writerow(
+                    (
+                        f"{at_s:.0f}",
+                        "disk MiB, lag s, contexts, replaced MiB",
+                        *(f"{v:.1f}" for v in self.whole[-1][1:]),
+                    )
+                )
 
     def trends(self, from_s: float, value: str) -> dict[str, Trend]:
         """Process → trend of ``pss_mib``, ``own_mib`` or ``open_files`` from a moment on."""
