@@ -2,7 +2,7 @@
 
 ``find(table, config)`` translates a case into one configuration with fixed parameters, asks the public offline API and
 returns the insights as the benchmark's reports. Nothing here is fitted to a table: levels are 0, so that chance and
-folding alone decide.
+folding alone decide. A table is one question, so its verses share the rate of false findings that one verse has by default.
 
     python run_bench.py CASES benchmarks.insight_search:find        # from the benchmark's folder, with PYTHONPATH
 """
@@ -46,6 +46,7 @@ def configuration(config: Json, verses: list[str]) -> Json:
         "max_segment_depth": config["max_dims"],
         "min_segment_size_fraction": config["min_segment_share"],
         "min_anomaly_level": 0,
+        "max_false_discovery_rate": 0.05 / len(config["verses"]),
         "create_extra_adjacent_signals": False,
     }
     metrics = {"metrics": list(config["metrics"])}
