@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from mona_server.query.facts import Column, Facts
 from mona_server.query.reader import Reader
 from mona_server.segment import Segment
 from mona_server.settings import Engine, Settings
+from mona_server.store import Store, backup
 from mona_server.store.rows import PhysicalColumn
 from tests.ingest.lab import Lab as FoldLab
 
@@ -103,6 +106,40 @@ def test_as_of_reads_what_was_known_then(fold: FoldLab) -> None:
             answer = service.get_segment(dataset, request)
             assert answer["baseline"]["metrics"]["a"]["average"] == mean
             assert answer["meta"]["as_of"] == (None if as_of_ms is None else as_of_ms / 1000)
+
+
+def answers_hash(store: Store, contexts: list[str], as_of_ms: int) -> str:
+    """A digest of what every kind of question is answered, now and as of a moment."""
+    times = {"from": 1_600_000_000, "to": 1_600_000_001}
+    with Reader(store, Settings(data_dir=store.data_dir)) as reader:
+        told: list[Any] = [service.get_context(reader, "T", "LOAN", key) for key in contexts]
+        for moment in (None, as_of_ms):
+            dataset = reader.dataset("T", "LOAN", moment)
+            asked = service.IngestedRequest.parse(dataset, {"start_time": times["from"], "end_time": times["to"]})
+            told.append(service.get_ingested_data(dataset, asked))
+            for segment in ({}, {"s": [{"value": "x"}]}):
+                request = service.SegmentRequest.parse(dataset, {**times, "segment": segment})
+                told.append(service.get_segment(dataset, request))
+            question = SourceQuestion((AxisRequest("s"),), ("a",), (1_600_000_000_000, 1_600_000_001_000))
+            source = dataset.source(question)
+            told.append([source.sums((0,)).size.tolist(), source.sums((0,)).total.tolist()])
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def test_a_restored_backup_answers_every_question_alike(fold: FoldLab, tmp_path: Path) -> None:
+    """Contexts with their history, sums, pages, as-of reads; files and pending rows; a later message changes the digest."""
+    send(fold, *((str(n), {"a": n * 0.1, "s": ["x", "y"][n % 2], "b": n % 3 == 0}) for n in range(50)))
+    fold.flush()
+    before_ms = fold.later()
+    send(fold, ("7", {"a": 99, "s": ["x", "z"]}), ("8", {"when": 1_600_000_001}))
+    ids = [str(n) for n in range(50)]
+    expected = answers_hash(fold.store, ids, before_ms)
+    backup.backup(fold.store, tmp_path / "backup", now_ms=fold.now_ms)
+    send(fold, ("9", {"a": 1.5}))
+    assert answers_hash(fold.store, ids, before_ms) != expected
+    backup.restore(tmp_path / "backup", tmp_path / "restored")
+    with Store.open(tmp_path / "restored") as restored:
+        assert answers_hash(restored, ids, before_ms) == expected
 
 
 def test_one_context_has_its_messages_in_order(fold: FoldLab) -> None:
