@@ -2,7 +2,8 @@
 
 ``find(table, config)`` translates a case into one configuration with fixed parameters, asks the public offline API and
 returns the insights as the benchmark's reports. Nothing here is fitted to a table: levels are 0, so that chance and
-folding alone decide. A table is one question, so its verses share the rate of false findings that one verse has by default.
+folding alone decide. A table is one question, so its verses, and the days of a sudden change, share the rate of false
+findings that one verse has by default in one run.
 
     python run_bench.py CASES benchmarks.insight_search:find        # from the benchmark's folder, with PYTHONPATH
 """
@@ -54,6 +55,7 @@ def configuration(config: Json, verses: list[str]) -> Json:
     sudden = {
         "time_series_points": (end - begin).days,
         "percentile": 60,
+        "max_false_discovery_rate": common["max_false_discovery_rate"] / config["sudden_days"],
     }
     parameters: dict[str, Json] = {
         "AverageDrift": common | metrics | windows,
