@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import threading
 import time
@@ -50,11 +51,12 @@ def memory_mib(pid: int) -> tuple[float, float]:
 
 
 def children(pid: int) -> Iterator[int]:
-    """All descendants of a process."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text(encoding="ascii").split():
-            yield int(child)
-            yield from children(int(child))
+    """All descendants of a process; none of one that has ended."""
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # its thread has just ended
+            for child in file.read_text(encoding="ascii").split():
+                yield int(child)
+                yield from children(int(child))
 
 
 def trend(at_s: np.ndarray, values: np.ndarray) -> Trend:
