@@ -11,7 +11,7 @@ from mona_server import settings
 from mona_server.errors import BadRequest, DataDamaged, NotFound
 from mona_server.ingest import deletes
 from mona_server.ingest.lake_process import Keeper
-from mona_server.store import compact, contexts, lake, state, verify
+from mona_server.store import catalog, compact, contexts, lake, state, verify
 from tests.ingest.lab import Crash, Lab, crash_at, numbered
 
 DAY = 86_400_000
@@ -322,7 +322,10 @@ def test_a_damaged_file_is_neither_served_nor_rewritten(lab: Lab, kind: str) -> 
             lab.send(list(numbered(20, a=i)), context_class=name)
         lab.fold()
         lab.flush()
-    damaged = next(file for file in files(lab, kind) if file.class_id == 1)
+    with lab.store.state.reading() as connection:
+        loan, other = (catalog.find_class(connection, "T", name) for name in classes)
+    assert loan is not None
+    damaged = next(file for file in files(lab, kind) if file.class_id == loan)
     content = bytearray(damaged.path.read_bytes())
     content[len(content) // 3] ^= 1
     damaged.path.write_bytes(bytes(content))
@@ -340,10 +343,10 @@ def test_a_damaged_file_is_neither_served_nor_rewritten(lab: Lab, kind: str) -> 
     while keeper.tick(lab.later()):
         pass
     keeper.close()
-    left = {(k, c): sum(f.class_id == c for f in files(lab, k)) for k in ("facts", "messages") for c in (1, 2)}
-    assert left == {(k, c): compact.FAN_IN if (k, c) == (kind, 1) else 1 for k, c in left}
+    left = {(k, c): sum(f.class_id == c for f in files(lab, k)) for k in ("facts", "messages") for c in (loan, other)}
+    assert left == {(k, c): compact.FAN_IN if (k, c) == (kind, loan) else 1 for k, c in left}
     with lab.store.state.writing() as connection:
-        state.add_erasure(connection, 1, lab.store.newest_revision(), ["c1"])
+        state.add_erasure(connection, loan, lab.store.newest_revision(), ["c1"])
     with pytest.raises(DataDamaged, match=damaged.path.name):
         lab.erase()
     assert damaged in files(lab, kind)
