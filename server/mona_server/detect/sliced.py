@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mona_server.detect.levels import take
-from mona_server.detect.source import AtomSums, Axis, Codes, Effects, Floats, GroupSums, NetValues, SumsSource
+from mona_server.detect.source import AtomSums, Axis, Codes, Effects, Floats, GroupSums, NetValues, SumsSource, Wrapped
 from mona_server.segment import Condition, Range, Segment
 
 CACHE_BYTES = 256 * 2**20
@@ -129,7 +129,7 @@ class StackedSource:
         return joined
 
 
-class SlicedSource:
+class SlicedSource(Wrapped):
     """A source inside of one baseline, given by codes on some of its axes; those axes are left out.
 
     Sums are read once for all baselines of the same axes and kept in ``cache`` (shared between the slices).
@@ -142,26 +142,10 @@ class SlicedSource:
         baseline: Segment,
         cache: dict[tuple[int, ...], GroupSums],
     ) -> None:
-        self._source = source
+        super().__init__(source)
         self._fixed = fixed
         self._baseline = baseline
         self._cache = cache
-
-    @property
-    def axes(self) -> tuple[Axis, ...]:
-        return self._source.axes
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return self._source.metrics
-
-    @property
-    def offsets(self) -> Floats:
-        return self._source.offsets
-
-    @property
-    def edges_ms(self) -> NDArray[np.int64]:
-        return self._source.edges_ms
 
     def sums(self, axes: Sequence[int], min_size: float = 1) -> GroupSums:
         wanted = (*axes, *self._fixed)

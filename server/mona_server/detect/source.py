@@ -184,3 +184,26 @@ class SumsSource(Protocol):
     def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
         """Exact values over frames first..last-1, for statistics that are no sums and for tiny variances."""
         ...
+
+
+class Wrapped:
+    """What a source that answers from another one has from it unchanged."""
+
+    def __init__(self, source: SumsSource) -> None:
+        self._source = source
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        return self._source.axes
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return self._source.metrics
+
+    @property
+    def offsets(self) -> Floats:
+        return self._source.offsets
+
+    @property
+    def edges_ms(self) -> NDArray[np.int64]:
+        return self._source.edges_ms

@@ -16,7 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
-from mona_server.detect.source import AtomSums, Axis, Effects, Floats, GroupSums, NetValues, SourceQuestion, SumsSource
+from mona_server.detect.parameters import period_ms
+from mona_server.detect.source import (
+    AtomSums,
+    Axis,
+    Effects,
+    Floats,
+    GroupSums,
+    NetValues,
+    SourceQuestion,
+    SumsSource,
+    Wrapped,
+)
 from mona_server.detect.verses.base import Statistic, Verse
 from mona_server.detect.windows import Look, Plan
 from mona_server.insights.alerts import judged_window
@@ -73,8 +84,6 @@ def windows(connection: Connection, tenant: str, verse: Verse) -> list[Window]:
 
 
 def _frame_s(verse: Mapping[str, object]) -> int:
-    from mona_server.detect.parameters import period_ms
-
     return period_ms(str(verse["time_resolution"])) // 1000
 
 
@@ -102,7 +111,7 @@ class _Case:
     usual: Mask
 
 
-class Excused:
+class Excused(Wrapped):
     """A source in which some frames of some segments hold what is usual there."""
 
     def __init__(
@@ -115,27 +124,11 @@ class Excused:
         residuals: Mapping[int, int] | None = None,
     ) -> None:
         """``whole``: sizes count, not only means. ``residuals``: row of a metric → row of its residual in the sums."""
-        self._source = source
+        super().__init__(source)
         self._left_out = tuple(left_out)
         self._judged_ms = judged_ms
         self._whole = whole
         self._cases = _cases(source, left_out, judged_ms, residuals or {})
-
-    @property
-    def axes(self) -> tuple[Axis, ...]:
-        return self._source.axes
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return self._source.metrics
-
-    @property
-    def offsets(self) -> Floats:
-        return self._source.offsets
-
-    @property
-    def edges_ms(self) -> NDArray[np.int64]:
-        return self._source.edges_ms
 
     def sums(self, axes: Sequence[int], min_size: float = 1) -> GroupSums:
         groups = self._source.sums(axes, min_size)
