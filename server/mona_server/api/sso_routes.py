@@ -13,7 +13,7 @@ from mona_server.api.cookies import client_address, set_session
 from mona_server.api.edge import Edge, edge_of
 from mona_server.api.identity import sessions, sso, tenants
 from mona_server.api.shapes import Input, UserManager
-from mona_server.api.v1 import models as m
+from mona_server.api.v1.models import people as m
 from mona_server.errors import NotFound
 
 visits = APIRouter(include_in_schema=False)

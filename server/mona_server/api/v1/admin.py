@@ -15,7 +15,8 @@ from mona_server.api.answers import JSON
 from mona_server.api.edge import Edge, edge_of
 from mona_server.api.identity import audit, roles, tenants, tokens, users
 from mona_server.api.shapes import Anyone, Cursor, Input, Limit, UserManager, file_of, page, read_cursor, single
-from mona_server.api.v1 import models as m
+from mona_server.api.v1.models import people as m
+from mona_server.api.v1.models.base import Page
 from mona_server.errors import BadRequest, Forbidden
 
 router = APIRouter(tags=["admin"])
@@ -65,7 +66,7 @@ class NewTenant(Input):
     name: str = Field("", max_length=200, examples=["Acme"])
 
 
-@router.get("/users", response_model=m.Page[m.User])
+@router.get("/users", response_model=Page[m.User])
 def list_users(request: Request, caller: UserManager) -> Response:
     """All users of the tenant, by address."""
     return page([user.to_json() for user in users.listed(edge_of(request).meta, caller.tenant)])
@@ -122,7 +123,7 @@ def new_user_link(request: Request, caller: UserManager, user_id: str) -> Respon
     return JSON(told | {"expires": (now_ms + users.LINK_MS[purpose]) / 1000}, headers=_NO_STORE)
 
 
-@router.get("/tokens", response_model=m.Page[m.Token])
+@router.get("/tokens", response_model=Page[m.Token])
 def list_tokens(request: Request, caller: UserManager) -> Response:
     """All API tokens that were not revoked, newest first, without secrets."""
     return page(tokens.listed(edge_of(request).meta, caller.tenant))
@@ -157,7 +158,7 @@ def revoke_token(request: Request, caller: UserManager, token_id: str) -> Respon
     return Response(status_code=204)
 
 
-@router.get("/roles", response_model=m.Page[m.Role])
+@router.get("/roles", response_model=Page[m.Role])
 def list_roles(_caller: Anyone) -> Response:
     """The role table: each role with its permissions, and whether it counts per context class."""
     return page(
@@ -173,7 +174,7 @@ def list_roles(_caller: Anyone) -> Response:
     )
 
 
-@router.get("/tenants", response_model=m.Page[m.Tenant])
+@router.get("/tenants", response_model=Page[m.Tenant])
 def list_tenants(request: Request, caller: UserManager) -> Response:
     """All tenants, for a super admin; for others their own."""
     edge = edge_of(request)
@@ -192,7 +193,7 @@ def create_tenant(request: Request, caller: UserManager, new: NewTenant) -> Resp
     return JSON({"id": new.id, "name": new.name or new.id}, 201)
 
 
-@router.get("/audit", response_model=m.Page[m.AuditEntry])
+@router.get("/audit", response_model=Page[m.AuditEntry])
 def list_audit(
     request: Request,
     caller: UserManager,

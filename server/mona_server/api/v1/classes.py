@@ -12,7 +12,8 @@ from mona_server.api.answers import JSON
 from mona_server.api.edge import edge_of
 from mona_server.api.identity import audit
 from mona_server.api.shapes import DataManager, Investigator, page, single
-from mona_server.api.v1 import models as m
+from mona_server.api.v1.models import data as m
+from mona_server.api.v1.models.base import JobId, Page
 from mona_server.errors import BadRequest
 from mona_server.store import jobs
 
@@ -22,7 +23,7 @@ Seconds = Annotated[float | None, Query(ge=-1e11, le=1e11, allow_inf_nan=False, 
 _DAY_MS = 86_400_000
 
 
-@router.get("/classes", response_model=m.Page[m.ContextClass])
+@router.get("/classes", response_model=Page[m.ContextClass])
 def list_classes(request: Request, caller: Investigator) -> Response:
     """The context classes that have data or a configuration, by name."""
     return page(classes.listed(edge_of(request), caller))
@@ -57,13 +58,13 @@ def ingestion(
     return JSON(classes.ingestion(edge, caller, context_class, from_ms, to_ms))
 
 
-@router.delete("/classes/{context_class}/contexts/{context_id}", status_code=202, response_model=m.JobId)
+@router.delete("/classes/{context_class}/contexts/{context_id}", status_code=202, response_model=JobId)
 def delete_context(request: Request, caller: DataManager, context_class: str, context_id: str) -> Response:
     """Delete one context for good, its past included. A job."""
     return _job(request, caller, "delete_context", {"context_class": context_class, "context_id": context_id})
 
 
-@router.delete("/classes/{context_class}/data", status_code=202, response_model=m.JobId)
+@router.delete("/classes/{context_class}/data", status_code=202, response_model=JobId)
 def delete_data(
     request: Request,
     caller: DataManager,

@@ -25,7 +25,8 @@ from mona_server.api.shapes import (
     read_cursor,
     single,
 )
-from mona_server.api.v1 import models as m
+from mona_server.api.v1.models import configs as m
+from mona_server.api.v1.models.base import JobId, Page
 from mona_server.config import Parsed, revisions
 from mona_server.errors import BadRequest
 
@@ -102,7 +103,7 @@ def upload_config(request: Request, caller: ConfigWriter, upload: Upload) -> Res
     return JSON(saved.to_json(), 201)
 
 
-@router.get("/config/revisions", response_model=m.Page[m.Revision])
+@router.get("/config/revisions", response_model=Page[m.Revision])
 def list_revisions(request: Request, caller: ConfigReader, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """Revisions, newest first, without their content."""
     before = read_cursor(cursor)
@@ -150,7 +151,7 @@ def validate(request: Request, caller: ConfigReader, check: Check) -> Response:
     return JSON({"valid": not parsed.errors, "issues": [issue.to_json() for issue in parsed.issues]})
 
 
-@router.post("/config/backtest", status_code=202, response_model=m.JobId)
+@router.post("/config/backtest", status_code=202, response_model=JobId)
 def backtest(request: Request, caller: ConfigWriter, ask: Backtest) -> Response:
     """How often the verses would have fired in the last 90 days of data, to depth 2. A job; nothing is saved."""
     parsed = _parsed(caller, ask).or_raise()

@@ -13,7 +13,8 @@ from mona_server.api import classes, queries
 from mona_server.api.answers import JSON
 from mona_server.api.edge import edge_of
 from mona_server.api.shapes import Cursor, Investigator, Limit, file_of, single
-from mona_server.api.v1 import models as m
+from mona_server.api.v1.models import data as m
+from mona_server.api.v1.models.base import Page
 from mona_server.query import service
 
 router = APIRouter(tags=["contexts"])
@@ -23,7 +24,7 @@ _PIECE = 2**20
 _MEDIA = {"parquet": "application/vnd.apache.parquet", "csv": "text/csv", "jsonl": "application/x-ndjson"}
 
 
-@router.get("/classes/{context_class}/contexts", response_model=m.Page[m.Context])
+@router.get("/classes/{context_class}/contexts", response_model=Page[m.Context])
 def list_contexts(
     request: Request,
     caller: Investigator,

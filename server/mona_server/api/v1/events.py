@@ -15,7 +15,8 @@ from mona_server.api.edge import edge_of
 from mona_server.api.identity import audit
 from mona_server.api.identity.roles import Permission
 from mona_server.api.shapes import Cursor, DataManager, Input, InsightReader, Limit, page, read_position
-from mona_server.api.v1 import models as m
+from mona_server.api.v1.models import insights as m
+from mona_server.api.v1.models.base import Page
 from mona_server.insights import markers
 
 router = APIRouter(tags=["events"])
@@ -55,7 +56,7 @@ def add_event(request: Request, caller: DataManager, new: NewEvent) -> Response:
     return JSON(event, 201)
 
 
-@router.get("/events", response_model=m.Page[m.Event] | list[dict[str, Any]])
+@router.get("/events", response_model=Page[m.Event] | list[dict[str, Any]])
 def list_events(
     request: Request,
     caller: InsightReader,

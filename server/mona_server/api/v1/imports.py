@@ -14,7 +14,8 @@ from mona_server.api.answers import JSON
 from mona_server.api.edge import edge_of
 from mona_server.api.identity.roles import Permission
 from mona_server.api.shapes import Cursor, DataManager, Input, Limit, page, read_position, single
-from mona_server.api.v1 import models as m
+from mona_server.api.v1.models import work as m
+from mona_server.api.v1.models.base import Page
 from mona_server.errors import BadRequest, NotFound
 from mona_server.sources.files import FileMapping
 from mona_server.store import jobs
@@ -75,7 +76,7 @@ async def import_body(request: Request, caller: DataManager, how: Annotated[Uplo
     return JSON(imports.shown(await run_in_threadpool(jobs.get, edge.meta, caller.tenant, job_id)), 202)
 
 
-@router.get("/imports", response_model=m.Page[m.Import])
+@router.get("/imports", response_model=Page[m.Import])
 def list_imports(request: Request, caller: DataManager, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """The newest imports first."""
     meta = edge_of(request).meta

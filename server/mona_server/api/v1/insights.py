@@ -27,7 +27,8 @@ from mona_server.api.shapes import (
     read_position,
     single,
 )
-from mona_server.api.v1 import models as m
+from mona_server.api.v1.models import insights as m
+from mona_server.api.v1.models.base import JobId, Page
 from mona_server.errors import NotFound
 from mona_server.insights import export, listing, people, run_records
 
@@ -91,7 +92,7 @@ class RunsAsked(Input):
     timestamp: float | None = Field(None, ge=0, le=1e11, allow_inf_nan=False, description="T; null = now.")
 
 
-@router.get("/insights", response_model=m.Page[m.Insight])
+@router.get("/insights", response_model=Page[m.Insight])
 def list_insights(request: Request, caller: InsightReader, filters: Annotated[Filters, Query()]) -> Response:
     """Insights, highest score first unless another order is asked for."""
     edge = edge_of(request)
@@ -145,7 +146,7 @@ def export_insight(request: Request, caller: InsightReader, insight_id: str) -> 
     return JSON(file, headers={"Content-Disposition": f'attachment; filename="{insight_id}.json"'})
 
 
-@router.post("/runs", status_code=202, response_model=m.JobId)
+@router.post("/runs", status_code=202, response_model=JobId)
 def start_runs(request: Request, caller: DataManager, ask: RunsAsked) -> Response:
     """Run verses on demand. A job; its result names the runs and insights."""
     from mona_server.insights import work  # brings the search with it, which this process needs only here
@@ -164,7 +165,7 @@ def start_runs(request: Request, caller: DataManager, ask: RunsAsked) -> Respons
     return JSON({"job_id": job_id}, 202)
 
 
-@router.get("/runs", response_model=m.Page[m.Run])
+@router.get("/runs", response_model=Page[m.Run])
 def list_runs(
     request: Request,
     caller: InsightReader,

@@ -15,7 +15,8 @@ from mona_server.api.edge import edge_of
 from mona_server.api.identity import audit
 from mona_server.api.identity.roles import Permission
 from mona_server.api.shapes import Cursor, DataManager, Input, Limit, page, read_position, single
-from mona_server.api.v1 import models as m
+from mona_server.api.v1.models import work as m
+from mona_server.api.v1.models.base import Page
 from mona_server.store import jobs
 
 router = APIRouter(tags=["jobs"])
@@ -47,7 +48,7 @@ def backfill(request: Request, caller: DataManager, ask: Backfill) -> Response:
     return JSON({"job_id": next(iter(made.values())), "jobs": made}, 202)
 
 
-@router.get("/jobs", response_model=m.Page[m.Job])
+@router.get("/jobs", response_model=Page[m.Job])
 def list_jobs(
     request: Request,
     caller: DataManager,

@@ -16,7 +16,7 @@ from mona_server.api.answers import JSON
 from mona_server.api.edge import edge_of
 from mona_server.api.identity import audit
 from mona_server.api.shapes import ConfigWriter, Input, UserManager
-from mona_server.api.v1 import models as m
+from mona_server.api.v1.models import work as m
 from mona_server.errors import NotFound
 from mona_server.settings import Settings
 from mona_server.store import doctor

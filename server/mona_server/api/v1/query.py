@@ -12,7 +12,7 @@ from mona_server.api.answers import JSON
 from mona_server.api.edge import edge_of
 from mona_server.api.service_schemas import COMPARE, CORRELATIONS, HISTOGRAM, SERVICES, Schema
 from mona_server.api.shapes import Investigator
-from mona_server.api.v1 import models as m
+from mona_server.api.v1.models import data as m
 from mona_server.api.wire_names import Ask
 from mona_server.query import service
 

@@ -15,7 +15,7 @@ from mona_server.api.guard import COOKIE
 from mona_server.api.identity import sessions, users
 from mona_server.api.identity.roles import permissions
 from mona_server.api.shapes import Anyone, Input
-from mona_server.api.v1 import models as m
+from mona_server.api.v1.models import people as m
 from mona_server.errors import NotAuthenticated
 
 router = APIRouter(tags=["session"])

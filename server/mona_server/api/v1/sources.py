@@ -15,8 +15,9 @@ from mona_server.api.edge import Edge, edge_of
 from mona_server.api.identity import audit
 from mona_server.api.identity.roles import Permission
 from mona_server.api.shapes import Cursor, DataManager, Input, Limit, page, read_position, single
-from mona_server.api.v1 import models as m
 from mona_server.api.v1.imports import Mapped
+from mona_server.api.v1.models import work as m
+from mona_server.api.v1.models.base import Page
 from mona_server.detect.parameters import BadValue, period_ms
 from mona_server.errors import BadRequest
 from mona_server.sources import folders
@@ -45,7 +46,7 @@ class SourceChange(Input):
     paused: bool = Field(examples=[True], description="False: look again at once; what was set aside is tried again.")
 
 
-@router.get("/sources", response_model=m.Page[m.Source])
+@router.get("/sources", response_model=Page[m.Source])
 def list_sources(request: Request, caller: DataManager, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """Sources, newest first."""
     edge = edge_of(request)

@@ -15,7 +15,8 @@ from mona_server.api.edge import edge_of
 from mona_server.api.identity.hashing import new_id
 from mona_server.api.identity.roles import Permission
 from mona_server.api.shapes import Cursor, Input, Investigator, Limit, check_unchanged, page, read_position, single
-from mona_server.api.v1 import models as m
+from mona_server.api.v1.models import insights as m
+from mona_server.api.v1.models.base import Page
 from mona_server.errors import Forbidden, NotFound
 from mona_server.store.tables_identity import views
 
@@ -40,7 +41,7 @@ class ViewChange(Input):
     state: dict[str, Any] | None = None
 
 
-@router.get("/views", response_model=m.Page[m.View])
+@router.get("/views", response_model=Page[m.View])
 def list_views(
     request: Request,
     caller: Investigator,
