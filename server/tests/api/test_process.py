@@ -8,6 +8,7 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -36,25 +37,32 @@ def status(url: str, method: str = "GET") -> int:
         return 0
 
 
-def test_serves_until_told_to_stop(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """It answers health, says how the first Admin signs in, gives pages beside services, and ends cleanly."""
+@contextlib.contextmanager
+def serving(data_dir: Path, **server: str) -> Iterator[str]:
+    """The process over this data directory, in a thread; the ``host:port`` that it binds. It must end when told to."""
     port = free_port()
-    settings = settings_module.load(tmp_path, environ={}, server={"port": port})
+    settings = settings_module.load(data_dir, environ={}, server={"port": port, **server})
     stop = threading.Event()
     thread = threading.Thread(target=process.serve, args=(settings, stop))
     thread.start()
-    url = f"http://127.0.0.1:{port}"
     try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        stop.set()
+        thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
+def test_serves_until_told_to_stop(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It answers health, says how the first Admin signs in, gives pages beside services, and ends cleanly."""
+    with serving(tmp_path) as address:
+        url = f"http://{address}"
         eventually(lambda: status(f"{url}/health") == 200)
         assert status(f"{url}/ready") == 200
         assert status(f"{url}/sign-in") == 200
         assert status(f"{url}/configs", "POST") == 401
         assert status(f"{url}/export", "GET") == 405
         assert f"{url}/activate?link=" in capfd.readouterr().err
-    finally:
-        stop.set()
-        thread.join(PATIENCE_S)
-    assert not thread.is_alive()
 
 
 def test_busy_port_is_one_clear_line(tmp_path: Path) -> None:
@@ -90,39 +98,25 @@ def test_own_tls(tmp_path: Path) -> None:
     plain = serialization.NoEncryption()
     form = serialization.PrivateFormat.PKCS8
     secret.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, plain))
-    port = free_port()
-    tls = {"port": port, "tls_cert": str(pem), "tls_key": str(secret)}
-    settings = settings_module.load(tmp_path / "data", environ={}, server=tls)
-    stop = threading.Event()
-    thread = threading.Thread(target=process.serve, args=(settings, stop))
-    thread.start()
-    try:
+    with serving(tmp_path / "data", tls_cert=str(pem), tls_key=str(secret)) as address:
         trusted = httpx.Client(verify=ssl.create_default_context(cafile=str(pem)), timeout=PATIENCE_S)
         answers: list[httpx.Response] = []
 
         def answered() -> bool:
             with contextlib.suppress(httpx.TransportError):
-                answers.append(trusted.get(f"https://127.0.0.1:{port}/health"))
+                answers.append(trusted.get(f"https://{address}/health"))
             return bool(answers)
 
         eventually(answered)
         assert answers[0].status_code == 200
         assert "strict-transport-security" in answers[0].headers
         trusted.close()
-    finally:
-        stop.set()
-        thread.join(PATIENCE_S)
 
 
 def test_behind_a_proxy_each_visitor_is_limited_alone(tmp_path: Path) -> None:
     """A proxy on this machine tells whose request it brings: one visitor who guesses does not lock the others out."""
-    port = free_port()
-    settings = settings_module.load(tmp_path, environ={}, server={"port": port})
-    stop = threading.Event()
-    thread = threading.Thread(target=process.serve, args=(settings, stop))
-    thread.start()
-    url = f"http://127.0.0.1:{port}"
-    try:
+    with serving(tmp_path) as address:
+        url = f"http://{address}"
         eventually(lambda: status(f"{url}/health") == 200)
         with httpx.Client(base_url=url, timeout=PATIENCE_S) as proxy:
 
@@ -133,9 +127,6 @@ def test_behind_a_proxy_each_visitor_is_limited_alone(tmp_path: Path) -> None:
 
             assert [guess("203.0.113.1", number) for number in range(11)] == [401] * 10 + [429]
             assert guess("203.0.113.2", 11) == 401
-    finally:
-        stop.set()
-        thread.join(PATIENCE_S)
 
 
 def test_health_fails_when_a_part_fails(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
