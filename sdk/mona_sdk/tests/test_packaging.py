@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import importlib.util
 import inspect
 import json
 import os
@@ -96,14 +95,12 @@ def test_every_public_signature_is_annotated() -> None:
                 assert "return" in member.__annotations__, name
 
 
-@pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed")
 def test_the_typed_example_is_right() -> None:
     """By `mypy --strict`, against the shipped types."""
     example = str(PACKAGE / "tests" / "typed_example.py")
     run(sys.executable, "-m", "mypy", "--strict", example, cwd=FOLDER.parent)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("basedpyright") is None, reason="basedpyright is not installed")
 def test_the_typed_example_is_right_for_pyright_too(tmp_path: Path) -> None:
     """In its strict mode, against the shipped types; the additional rules of basedpyright are off."""
     example = PACKAGE / "tests" / "typed_example.py"
@@ -126,7 +123,6 @@ def test_the_typed_example_runs() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("build") is None, reason="the package `build` is not installed")
 def test_distributions_install_into_a_clean_environment(tmp_path: Path) -> None:
     """The sdist holds the tests, the wheel only the package; neither holds compiled files; both work."""
     source = tmp_path / "source"

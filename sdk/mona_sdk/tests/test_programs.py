@@ -6,7 +6,6 @@ they end.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import signal
@@ -105,7 +104,6 @@ def each_once(server: RecordingServer, expected: set[str]) -> set[int]:
     return {message["message"]["process"] for message in server.messages}
 
 
-@pytest.mark.skipif(importlib.util.find_spec("gunicorn") is None, reason="gunicorn is not installed")
 @pytest.mark.parametrize("background", ["yes", "no"])
 def test_gunicorn_with_a_preloaded_application(server: RecordingServer, tmp_path: Path, background: str) -> None:
     """Two workers, each of which exports: every message arrives once, and all end well."""
@@ -132,7 +130,6 @@ def test_gunicorn_with_a_preloaded_application(server: RecordingServer, tmp_path
     assert len(each_once(server, sent)) == 3
 
 
-@pytest.mark.skipif(importlib.util.find_spec("celery") is None, reason="celery is not installed")
 @pytest.mark.parametrize("background", ["yes", pytest.param("no", marks=pytest.mark.slow)])
 def test_celery_with_prefork_workers(server: RecordingServer, tmp_path: Path, background: str) -> None:
     """Tasks come from files; two workers run and export them; every message arrives once, and all end well."""
