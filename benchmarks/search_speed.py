@@ -11,9 +11,9 @@ that a busy machine hits all alike. Contenders:
 - ``grouping sets``: the same day by day with GROUPING SETS, the alternative that ADR 20 weighs.
 - peers: their whole-column drift between the last two weeks and the time before. They say which column changed,
   never in which segment. Each is used where ``benchmarks/.peers/NAME/bin/python`` exists; make one by
-  ``python -m venv benchmarks/.peers/evidently`` and installing the package and pyarrow (Evidently, NannyML and
-  alibi-detect need ``pandas<3``, NannyML also ``statsmodels``, whylogs ``whylogs[viz]``; whylogs and alibi-detect
-  ``numpy<2`` and ``pyarrow<18``).
+  ``python -m venv benchmarks/.peers/evidently`` and installing the package, pyarrow and ``pandas<3`` (NannyML also
+  ``statsmodels``, whylogs as ``whylogs[viz]``; whylogs and alibi-detect ``numpy<2`` and ``pyarrow<18``). Tried with
+  Evidently 0.7.23, NannyML 0.13.1, whylogs 1.6.4 and alibi-detect 0.13.0.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ def _peer(
         return
     one = json.loads(done.stdout.splitlines()[-1])
     print(
-        f"{name:16} {one['seconds']:8.2f} {one['cpu']:8.2f} {one['mib']:9.0f} {'columns':>10} {one['seconds'] / mona_s:7.2f}"
+        f"{name:16} {one['seconds']:8.2f} {one['cpu']:8.2f} {one['mib']:9.0f} {one['columns']:>3} columns "
+        f"{one['seconds'] / mona_s:6.2f}"
     )
 
 
@@ -252,7 +253,7 @@ before, after = table[table["MONA_TIMESTAMP"] < split][columns], table[table["MO
 PEER_START = "\nstarted, cpu = time.perf_counter(), time.process_time()\n"
 PEER_REPORT = """
 print(json.dumps({"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu,
-                  "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+                  "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "columns": judged}))
 """
 PEER_SCRIPTS = {
     "evidently": (
@@ -264,14 +265,16 @@ from evidently.presets import DataDriftPreset
 numbers = [c for c in columns if c.startswith("x")]
 definition = DataDefinition(numerical_columns=numbers, categorical_columns=[c for c in columns if c not in numbers])
 sides = [Dataset.from_pandas(part, data_definition=definition) for part in (after, before)]
-Report([DataDriftPreset()]).run(*sides).dict()
+found = Report([DataDriftPreset()]).run(*sides).dict()["metrics"]
+judged = sum(one["metric_name"].startswith("ValueDrift") for one in found)
 """,
     ),
     "nannyml": (
         "import nannyml",
         """
 calculator = nannyml.UnivariateDriftCalculator(column_names=columns, chunk_number=1)
-calculator.fit(before).calculate(after)
+found = calculator.fit(before).calculate(after).to_df()
+judged = len(set(found.columns.get_level_values(0)) - {"chunk"})
 """,
     ),
     "whylogs": (
@@ -280,7 +283,7 @@ import whylogs
 from whylogs.viz.drift.column_drift_algorithms import calculate_drift_scores
 """,
         """
-calculate_drift_scores(whylogs.log(after).view(), whylogs.log(before).view())
+judged = len(calculate_drift_scores(whylogs.log(after).view(), whylogs.log(before).view()))
 """,
     ),
     "alibi-detect": (
@@ -293,7 +296,8 @@ def coded(part):
     return np.column_stack([part[c].fillna(0) if c.startswith("x") else codes[c][part.index] for c in columns])
 codes = {c: pd.Series(pd.factorize(table[c])[0], index=table.index) for c in columns if not c.startswith("x")}
 categories = {i: None for i, c in enumerate(columns) if not c.startswith("x")}
-TabularDrift(coded(before), p_val=0.05, categories_per_feature=categories).predict(coded(after))
+found = TabularDrift(coded(before), p_val=0.05, categories_per_feature=categories).predict(coded(after))
+judged = len(found["data"]["p_val"])
 """,
     ),
 }
