@@ -16,6 +16,16 @@ Each room may derive its own. An error says where, what, and what to do (``hint`
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CHECK_DISK = "check the disk and the permissions; if the system made the disk read-only, mount it anew and restart Mona"
+"""Files that were open when a disk failed stay unwritable, so nothing but a restart helps then."""
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_UNWRITABLE = {errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM}
+
 
 class MonaError(Exception):
     """Base of all errors that this server raises on purpose."""
@@ -85,3 +95,16 @@ class Unavailable(MonaError):
     """A part that is needed does not answer."""
 
     status = 503
+
+
+@contextmanager
+def file_errors(path: Path) -> Iterator[None]:
+    """Turns the system's errors of a disk that is full or takes no writes into ours, which name ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise Overloaded("the disk is full", retry_after_s=30, hint="free space on the data volume") from error
+        if error.errno in _UNWRITABLE:
+            raise Unavailable(f"{path} cannot be written ({error.strerror})", hint=CHECK_DISK) from error
+        raise

@@ -42,7 +42,7 @@ def watch(settings: Settings, meta: Engine, stop: threading.Event) -> None:
             folders.look(meta, settings.imports.roots, now_ms=_now_ms())
             if not _waiting(meta):
                 continue
-        except SQLAlchemyError as error:  # a busy database: the next round is soon enough
+        except (MonaError, SQLAlchemyError) as error:  # a busy database: the next round is soon enough
             log.warning("jobs not read", error=type(error).__name__)
             continue
         child = context.Process(target=_child, args=(settings, os.getpid()), daemon=True)

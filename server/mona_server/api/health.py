@@ -33,7 +33,7 @@ async def ready(request: Request) -> Response:
 
 def _failures(edge: Edge) -> list[str]:
     checks: dict[str, Callable[[], object]] = {
-        "accept": edge.store.inbox.backlog,
+        "accept": edge.store.inbox.check,
         "identity": partial(_select_one, edge),
         "query": lambda: edge.reader.engine.rows("SELECT 1"),
         "state": edge.store.newest_revision,

@@ -18,7 +18,7 @@ from mona_server.api import background, uploads
 from mona_server.api.app import create_app
 from mona_server.api.edge import Edge
 from mona_server.api.identity import audit, sessions, users
-from mona_server.errors import Conflict
+from mona_server.errors import Conflict, MonaError
 from mona_server.settings import Settings
 from mona_server.store import Store
 
@@ -102,7 +102,7 @@ def _keep_house(edge: Edge, stop: threading.Event) -> None:
                 audit.forget_old(edge.meta, now_ms=edge.clock())
                 sessions.forget_ended(edge.meta, now_ms=edge.clock())
             edge.skew.save(edge.meta, now_ms=edge.clock())
-        except (SQLAlchemyError, OSError) as error:  # a busy database; the next time is early enough
+        except (MonaError, SQLAlchemyError, OSError) as error:  # a busy database; the next time is early enough
             log.warning("house not kept", error=type(error).__name__)
         if stop.wait(60):
             return

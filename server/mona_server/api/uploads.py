@@ -18,7 +18,7 @@ from fastapi.concurrency import run_in_threadpool
 from mona_server.api.body import IDLE_S, TooSlow
 from mona_server.api.edge import Edge
 from mona_server.api.identity.hashing import new_id
-from mona_server.errors import BadRequest, Overloaded, TooLarge
+from mona_server.errors import BadRequest, Overloaded, TooLarge, file_errors
 
 FOLDER = "uploads"
 KEPT_MS = 7 * 86_400_000
@@ -30,17 +30,19 @@ _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
 async def spool(edge: Edge, pieces: AsyncIterator[bytes], file_name: str, *, announced: int | None) -> Path:
     """Write a body to the spool; the file's path from the data directory on.
 
-    Raises TooLarge, TooSlow, BadRequest (nothing came, or a compressed file) and Overloaded (the volume is nearly full); then nothing stays.
+    Raises TooLarge, TooSlow, BadRequest (nothing came, or a compressed file), Overloaded (the volume is nearly full) and
+    Unavailable (it takes no writes); then nothing stays.
     """
     most = edge.settings.imports.max_upload_bytes
     if announced is not None and announced > most:
         raise _too_large(most)
     path = edge.settings.data_dir / FOLDER / new_id("up") / plain_name(file_name)
-    await run_in_threadpool(path.parent.mkdir, parents=True)
     try:
-        with path.open("xb") as file:
-            if await _copy(pieces, file, most) == 0:
-                raise BadRequest("the file is empty")
+        with file_errors(Path(FOLDER)):
+            await run_in_threadpool(path.parent.mkdir, parents=True)
+            with path.open("xb") as file:
+                if await _copy(pieces, file, most) == 0:
+                    raise BadRequest("the file is empty")
     except BaseException:  # a client that left, too: nothing half may stay
         shutil.rmtree(path.parent, ignore_errors=True)
         raise

@@ -22,7 +22,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import IO
 
-from mona_server.errors import BadRequest, Conflict, MonaError, Unavailable
+from mona_server.errors import BadRequest, Conflict, MonaError, Unavailable, file_errors
 from mona_server.settings import Settings
 
 PARTS = {
@@ -40,9 +40,13 @@ _STOP_TIMEOUT_S = 15.0
 
 
 def lock_data_dir(data_dir: Path) -> IO[str]:
-    """Hold the data directory for this server. Raises :class:`Conflict` when another one holds it."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    file = (data_dir / "server.lock").open("a+", encoding="utf-8")
+    """Hold the data directory for this server.
+
+    Raises :class:`Conflict` when another one holds it, :class:`Unavailable` where it cannot be written.
+    """
+    with file_errors(data_dir):
+        data_dir.mkdir(parents=True, exist_ok=True)
+        file = (data_dir / "server.lock").open("a+", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from mona_server.errors import Conflict, MonaError
+from mona_server.errors import Conflict, MonaError, file_errors
 from mona_server.ingest import backfill, deletes
 from mona_server.ingest.builders import Builders, ConfiguredBuilders
 from mona_server.ingest.fold import Folder
@@ -37,11 +37,13 @@ def clock() -> int:
 
 @contextmanager
 def only_one(data_dir: Path, name: str) -> Iterator[None]:
-    """Hold the lock of a part of which a data directory may have one. Raises Conflict when it is taken.
+    """Hold the lock of a part of which a data directory may have one, which is made when missing.
 
-    The operating system gives it back when the process ends, however that happens.
+    Raises Conflict when it is taken, Unavailable where it cannot be written. The operating system gives it back when the process ends, however that happens.
     """
-    handle = os.open(data_dir / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    with file_errors(data_dir):
+        data_dir.mkdir(parents=True, exist_ok=True)
+        handle = os.open(data_dir / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -67,7 +69,6 @@ def workers(folder: Folder, now: Clock = clock) -> list[Worker]:
 
 def serve(settings: Settings, stop: threading.Event, *, builders: Builders | None = None) -> None:
     """Fold until ``stop`` is set. Raises Conflict where another fold works on the data directory."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
     with only_one(settings.data_dir, "fold"), Store.open(settings.data_dir, settings, folding=True) as store:
         folder = Folder(
             store, builders or ConfiguredBuilders(store.meta), batch_messages=settings.ingest.fold_batch_messages

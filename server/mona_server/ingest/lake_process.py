@@ -124,7 +124,6 @@ class Keeper:
 
 def serve(settings: Settings, stop: threading.Event) -> None:
     """Keep the lake until ``stop`` is set. Raises Conflict where another process keeps it."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
     with only_one(settings.data_dir, "lake"), Store.open(settings.data_dir, settings) as store:
         keeper = Keeper(store, settings)
         keeper.start()

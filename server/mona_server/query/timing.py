@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from mona_server.errors import MonaError
 from mona_server.query.reader import Dataset
 from mona_server.store import slow
 
@@ -40,5 +41,5 @@ def _note(dataset: Dataset, kind: str, seconds: float) -> None:
     query = slow.SlowQuery(dataset.tenant, now_ms, dataset.name, kind, rows, round(seconds, 3))
     try:
         slow.note(dataset.store.meta, query)
-    except SQLAlchemyError as error:  # the answer counts more
+    except (MonaError, SQLAlchemyError) as error:  # the answer counts more
         log.warning("slow query not noted", error=type(error).__name__)

@@ -23,7 +23,7 @@ from queue import SimpleQueue
 from mona_server.errors import MonaError, Overloaded, Unavailable
 from mona_server.store import idempotency
 from mona_server.store.idempotency import Key, KeyReused, StoredAnswer
-from mona_server.store.sqlite import Database, explain, reading, writing
+from mona_server.store.sqlite import Database, explain, reading, storage_errors, writing
 
 HOUR_MS = 3_600_000
 _GROUP_BYTES = 32 * 2**20
@@ -105,6 +105,7 @@ class Inbox:
         self._refusal: Overloaded | None = None
         self._folded_bytes: tuple[float, int] = (0.0, 0)
         self._forgotten = 0
+        self._failing = False
         self.keys_dropped_early = 0
 
     # --- accepting -----------------------------------------------------------------------------------
@@ -172,8 +173,11 @@ class Inbox:
             else:
                 with writing(connection):
                     results = self._store(connection, [accepted for accepted, _ in group])
+                self._failing = False
         except sqlite3.Error as error:
-            results = [explain(error, self.path)] * len(group)
+            problem = explain(error, self.path)
+            self._failing = not isinstance(problem, Overloaded)
+            results = [problem] * len(group)
         except Exception as error:  # noqa: BLE001 - the edge of the thread: every future must resolve
             results = [Unavailable(f"the inbox failed: {error!r}")] * len(group)
         for (_, future), result in zip(group, results, strict=True):
@@ -274,7 +278,7 @@ class Inbox:
         connection = self._database.connection
         connection.execute("PRAGMA synchronous=NORMAL")
         try:
-            with writing(connection):
+            with storage_errors(self.path), writing(connection):
                 removed = connection.execute(
                     "DELETE FROM inbox WHERE tenant = ? AND number <= ?", (tenant, up_to)
                 ).rowcount
@@ -296,6 +300,20 @@ class Inbox:
         return version
 
     # --- looking -------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise why bodies cannot be stored.
+
+        Anybody may ask, so this writes only while the last write failed: then it tries again.
+        """
+        connection = self._database.connection
+        with storage_errors(self.path):
+            if self._failing:
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                with writing(connection):
+                    connection.execute(f"PRAGMA user_version={version}")
+                self._failing = False
+            connection.execute(_ENDS).fetchone()
 
     def backlog(self) -> Backlog:
         """How much waits for the fold."""

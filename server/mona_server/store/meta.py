@@ -6,6 +6,7 @@ migrations in ``store/migrations``.
 
 Use ``engine.begin()`` to write and ``engine.connect()`` to read: on SQLite the first takes the write lock at
 once (``BEGIN IMMEDIATE``), because a deferred read-then-write beside another writer fails instead of waiting.
+A disk that is full or takes no writes, a damaged file, a database that does not answer: these raise our own errors.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, ExceptionContext, MetaData, create_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from mona_server.errors import Unavailable
-from mona_server.store.sqlite import explain
+from mona_server.errors import MonaError, Unavailable
+from mona_server.store.sqlite import explain, storage_problem
 
 HEAD = "0004"
 """The newest migration; alembic itself (slow to import) is loaded only for a database that is behind."""
@@ -56,6 +57,7 @@ def open_meta(path: Path, url: str | None = None) -> Engine:
     """
     load_tables()
     engine = create_engine(url or f"sqlite:///{path}")
+    _raise_our_errors(engine, path)
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
     try:
@@ -64,9 +66,10 @@ def open_meta(path: Path, url: str | None = None) -> Engine:
         engine.dispose()
         if isinstance(error.orig, sqlite3.Error):
             raise explain(error.orig, path) from error
-        raise Unavailable(
-            "the database of store.url does not answer", hint="is it running, and is the URL right?"
-        ) from error
+        raise _no_answer() from error
+    except MonaError:
+        engine.dispose()
+        raise
     return engine
 
 
@@ -105,6 +108,18 @@ def _alembic_upgrade(connection: Any) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def _raise_our_errors(engine: Engine, path: Path) -> None:
+    @event.listens_for(engine, "handle_error", retval=True)
+    def on_error(context: ExceptionContext) -> MonaError | None:
+        if isinstance(context.original_exception, sqlite3.Error):
+            return storage_problem(context.original_exception, path)
+        return _no_answer() if context.is_disconnect else None
+
+
+def _no_answer() -> Unavailable:
+    return Unavailable("the database of store.url does not answer", hint="is it running, and is the URL right?")
 
 
 def _prepare_sqlite(engine: Engine) -> None:

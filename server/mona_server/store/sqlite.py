@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mona_server.errors import DataDamaged, MonaError, Overloaded, Unavailable
+from mona_server.errors import CHECK_DISK, DataDamaged, MonaError, Overloaded, Unavailable
 
 BUSY_TIMEOUT_MS = 60_000
 _SCHEMAS = Path(__file__).parent / "schema"
@@ -159,13 +159,18 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 def explain(error: sqlite3.Error, path: Path) -> MonaError:
     """What an SQLite error means for the people outside."""
+    return storage_problem(error, path) or Unavailable(f"{path.name}: {error}")
+
+
+def storage_problem(error: sqlite3.Error, path: Path) -> MonaError | None:
+    """The same where the disk, the file or another writer is the cause; None for all else, such as a wrong statement."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return Overloaded("the disk is full", retry_after_s=30, hint="free space or lower storage.disk_budget")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return DataDamaged(f"{path.name} is damaged", hint="run `mona verify`, or restore a backup")
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM):
-        return Unavailable(f"{path.name} cannot be written ({error})", hint="check the disk and the file permissions")
+        return Unavailable(f"{path.name} cannot be written ({error})", hint=CHECK_DISK)
     if code == sqlite3.SQLITE_BUSY:
         return Overloaded(f"{path.name} is busy", retry_after_s=1)
-    return Unavailable(f"{path.name}: {error}")
+    return None

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Engine
 
-from mona_server.errors import BadRequest
+from mona_server.errors import BadRequest, file_errors
 from mona_server.settings import Settings
 from mona_server.store import catalog, lake, snapshot, state
 from mona_server.store.inbox import HOUR_MS, Inbox
@@ -61,8 +61,8 @@ class Store:
         """
         data_dir = Path(data_dir)
         settings = settings or Settings(data_dir=data_dir)
-        data_dir.mkdir(parents=True, exist_ok=True)
-        (data_dir / "lake").mkdir(exist_ok=True)
+        with file_errors(data_dir):
+            (data_dir / "lake").mkdir(parents=True, exist_ok=True)
         limits = settings.limits
         store = cls(
             data_dir,

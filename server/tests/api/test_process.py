@@ -137,7 +137,7 @@ def test_health_fails_when_a_part_fails(api: Api, monkeypatch: pytest.MonkeyPatc
         raise RuntimeError("a path and other secrets")
 
     monkeypatch.setattr(api.edge.reader.engine, "rows", broken)
-    monkeypatch.setattr(api.store.inbox, "backlog", broken)
+    monkeypatch.setattr(api.store.inbox, "check", broken)
     answer = api.get("/health", token={})
     assert answer.status_code == 503
     assert answer.json()["failures"] == ["accept: RuntimeError", "query: RuntimeError"]

@@ -10,9 +10,10 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, inspect, select, text
+from sqlalchemy import Column, Engine, Integer, MetaData, Table, Text, create_engine, inspect, select, text
+from sqlalchemy.exc import IntegrityError, OperationalError
 
-from mona_server.errors import Unavailable
+from mona_server.errors import Overloaded, Unavailable
 from mona_server.store import Store, sqlite
 from mona_server.store import meta as meta_module
 from mona_server.store.meta import HEAD, load_tables, open_meta
@@ -113,6 +114,27 @@ def test_writers_wait_for_each_other(tmp_path: Path) -> None:
         list(pool.map(count, range(80)))
     with engine.connect() as connection:
         assert connection.execute(select(table.c.n)).scalar_one() == 80
+    engine.dispose()
+
+
+def test_a_full_disk_is_our_own_error(tmp_path: Path) -> None:
+    """Who writes learns that the disk is full, and nothing is stored; a wrong statement is still SQLAlchemy's error."""
+    engine = open_meta(tmp_path / "meta.db")
+    table = Table("texts", MetaData(), Column("text", Text, primary_key=True))
+    with engine.begin() as connection:
+        table.create(connection)
+        pages = connection.execute(text("PRAGMA page_count")).scalar_one()
+    with engine.connect() as connection:
+        connection.execute(text(f"PRAGMA max_page_count={pages + 1}"))
+    with pytest.raises(Overloaded, match="disk is full"), engine.begin() as connection:
+        connection.execute(table.insert().values(text="x" * 100_000))
+    with engine.begin() as connection:
+        assert connection.execute(select(table.c.text)).all() == []
+        connection.execute(table.insert().values(text="short"))
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        connection.execute(table.insert().values(text="short"))
+    with pytest.raises(OperationalError, match="no such table"), engine.connect() as connection:
+        connection.execute(text("SELECT * FROM missing"))
     engine.dispose()
 
 
