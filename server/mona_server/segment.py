@@ -115,13 +115,19 @@ class Segment:
     """Conditions by field, sorted by field name. ``Segment()`` is everybody."""
 
     conditions: tuple[tuple[str, tuple[Condition, ...]], ...] = ()
-    text: str = field(init=False, compare=False, repr=False)
-    """Canonical JSON text: equal segments have equal texts."""
+    _text: list[str] = field(init=False, compare=False, repr=False, default_factory=list)
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(((name, tuple(options)) for name, options in self.conditions), key=lambda c: c[0]))
         object.__setattr__(self, "conditions", ordered)
-        object.__setattr__(self, "text", json.dumps(self.to_json(), ensure_ascii=False))
+
+    @property
+    def text(self) -> str:
+        """Canonical JSON text: equal segments have equal texts. Made when first asked for: few of the many that a search
+        looks at are ever shown."""
+        if not self._text:
+            self._text.append(json.dumps(self.to_json(), ensure_ascii=False))
+        return self._text[0]
 
     @classmethod
     def of(cls, conditions: Mapping[str, Condition | Iterable[Condition]]) -> Segment:

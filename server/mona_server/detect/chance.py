@@ -147,14 +147,14 @@ def tail_weights(placebo: NDArray[np.float32], size: Floats) -> Floats:
     log_size = np.log(np.maximum(size, 1.0))
     order = np.argsort(log_size, kind="stable")
     out = np.zeros((candidates, 2))
-    for side, sign in enumerate((-1.0, 1.0)):
-        middles, weights = [], []
-        for part in np.array_split(order, bins):
-            found = np.sort((sign * placebo[part]).ravel())
-            levels = [q for q in TAIL_LEVELS if len(found) * (1 - q) >= 3]
-            each = [_weight_of(float(found[int(q * len(found))]), q) for q in levels]
+    parts = np.array_split(order, bins)
+    middles = [float(log_size[part].mean()) for part in parts]
+    far = [far_quantiles(placebo[part].ravel()) for part in parts]
+    for side in range(2):
+        weights = []
+        for levels, quantiles in far:
+            each = [_weight_of(quantile, q) for quantile, q in zip(quantiles[side], levels, strict=True)]
             weights.append(float(np.mean(each)) if each else 0.0)
-            middles.append(float(log_size[part].mean()))
         if bins >= 3:
             slope, level = np.polyfit(middles, weights, 1)
             curve = level + slope * np.clip(log_size, middles[0], middles[-1])
@@ -162,6 +162,15 @@ def tail_weights(placebo: NDArray[np.float32], size: Floats) -> Floats:
             curve = np.full(candidates, max(weights))
         out[:, side] = np.clip(curve, 0.0, HEAVIEST)
     return out
+
+
+def far_quantiles(values: NDArray[np.float32]) -> tuple[list[float], tuple[list[float], list[float]]]:
+    """The levels that so many values can tell, and the distance from 0 of the lower and of the upper quantile at each."""
+    count = len(values)
+    levels = [q for q in TAIL_LEVELS if count * (1 - q) >= 3]
+    places = [int(q * count) for q in levels]
+    ordered = np.partition(values, [*(count - 1 - k for k in places), *places]) if places else values
+    return levels, ([-float(ordered[count - 1 - k]) for k in places], [float(ordered[k]) for k in places])
 
 
 def _weight_of(quantile: float, level: float) -> float:

@@ -126,12 +126,9 @@ class Explaining:
         if len(windows.reference):
             spans.append((int(windows.reference[0]), int(windows.reference[-1]) + 1))
         atoms = judge.source.atoms([*(judge.segment(c) for c in batch), *known], spans)
-        aspects, sizes = [], None
-        for i in range(len(self.parts)):
-            aspect, shared = self._aspect(i, rows, atoms, len(known))
-            aspects.append(aspect)
-            sizes = shared if sizes is None else sizes
-        assert sizes is not None
+        overlaps = _Overlaps(atoms.member)
+        aspects = [self._aspect(i, rows, atoms, overlaps) for i in range(len(self.parts))]
+        sizes = overlaps.weigh(atoms.size.sum(axis=1))
         own = np.diag(sizes)
         inside = sizes[:count, :count] >= selection.SAME * own[:count, None]
         union = own[:, None] + own[None, :] - sizes
@@ -162,11 +159,11 @@ class Explaining:
         )
         return [(batch[c.hypothesis] if c.hypothesis < count else -1, c.score, c.effects[-1]) for c in found]
 
-    def _aspect(self, i: int, rows: NDArray[np.intp], atoms: AtomSums, known: int) -> tuple[selection.Aspect, Floats]:
-        """Changes, covariance and kernel of the suspects and everybody in one part, and how many contexts are shared."""
+    def _aspect(self, i: int, rows: NDArray[np.intp], atoms: AtomSums, overlaps: _Overlaps) -> selection.Aspect:
+        """Changes, covariance and kernel of the suspects and everybody in one part."""
         judge, part = self.judge, self.parts[i]
         setting = judge.setting
-        count = len(rows)
+        count, known = len(rows), atoms.member.shape[1] - len(rows)
         by_count = i == 0 and setting.statistic in (Statistic.SIZE, Statistic.SUM)
         if by_count:
             now, before = atoms.size[:, 0], atoms.size[:, -1]
@@ -177,22 +174,20 @@ class Explaining:
         else:
             now, before, row_variance = self._atom_moments(atoms)
             expected = now
-        member = atoms.member
         # How much one unit of effect moves an atom: a context each for means and sizes, its level for totals.
         lever = expected if by_count or setting.statistic is not Statistic.SUM else self._levels(atoms)
-        shared_now = _overlap(member, lever, count)
+        shared_now = overlaps.weigh(lever)[:count, :count]
         ratio = part.stats.target_exposure[rows] / part.stats.reference_exposure[rows]
-        noise = _overlap(member, expected * row_variance, count)
+        noise = overlaps.weigh(expected * row_variance)[:count, :count]
         if len(setting.windows.reference):
-            noise = noise + _overlap(member, before * row_variance, count) * np.outer(ratio, ratio)
+            noise = noise + overlaps.weigh(before * row_variance)[:count, :count] * np.outer(ratio, ratio)
         own = np.maximum(np.diag(noise), 1e-300)
         wanted = np.maximum(part.variance[rows], 1e-300) * self._tempered(i, rows)
         noise = noise * np.sqrt(np.outer(wanted / own, wanted / own))
         change, everybody_change, everybody_variance = part.stats.change[rows], *self.people[i]
         everybody = float(lever.sum())
         inside = np.diag(shared_now)
-        exposure = np.array([expected[member[:, s]].sum() for s in range(count)])
-        share = exposure / max(float(expected.sum()), 1e-9)
+        share = overlaps.total(expected)[:count] / max(float(expected.sum()), 1e-9)
         kernel = np.zeros((count + 1, count + 1 + known))
         if setting.comparison == "threshold":
             kernel[:count, :count] = shared_now
@@ -201,16 +196,14 @@ class Explaining:
         kernel[count, :count] = inside
         kernel[count, count] = everybody
         if known:
-            met = _meeting(member[:, :count], member[:, count:], now)
-            total = (member[:, count:] * now[:, None]).sum(axis=0)
+            met = overlaps.weigh(now)[:count, count:]
+            total = overlaps.total(now)[count:]
             kernel[:count, count + 1 :] = met - np.outer(share, total)
             kernel[count, count + 1 :] = total
         covariance = np.zeros((count + 1, count + 1))
         covariance[:count, :count] = noise
         covariance[count, count] = everybody_variance
-        shared = _overlap(member, atoms.size.sum(axis=1), member.shape[1])
-        changes = np.append(change, everybody_change)
-        return selection.Aspect(changes, covariance, kernel), shared
+        return selection.Aspect(np.append(change, everybody_change), covariance, kernel)
 
     def _tempered(self, i: int, rows: NDArray[np.intp]) -> Floats:
         """How much larger the variance of each suspect counts, so that a normal law gives its heavy tail's p.
@@ -297,13 +290,22 @@ class Explaining:
         return best
 
 
-def _overlap(member: Mask, weight: Floats, count: int) -> Floats:
-    """(count, count): weight of the atoms in both of two segments."""
-    return _meeting(member[:, :count], member[:, :count], weight)
+class _Overlaps:
+    """Which atoms two segments share. ``member`` (A, G)."""
 
+    def __init__(self, member: Mask) -> None:
+        from scipy.sparse import csr_array
 
-def _meeting(first: Mask, second: Mask, weight: Floats) -> Floats:
-    from scipy.sparse import csr_array
+        _, segment = np.nonzero(member)
+        self._each = member.sum(axis=1)
+        self._inside = csr_array((np.ones(len(segment)), segment, np.append(0, np.cumsum(self._each))), member.shape)
+        self._by_segment = self._inside.T.tocsr()
 
-    left, right = csr_array(first.astype(np.float64)), csr_array(second.astype(np.float64))
-    return np.asarray((left.T @ csr_array(right.multiply(weight[:, None]))).toarray(), np.float64)
+    def weigh(self, weight: Floats) -> Floats:
+        """(G, G): the weight of the atoms, each of weight (A,), that are in both of two segments."""
+        self._inside.data = np.repeat(weight, self._each)
+        return np.asarray((self._by_segment @ self._inside).toarray(), np.float64)
+
+    def total(self, weight: Floats) -> Floats:
+        """(G,): the weight of the atoms in each segment."""
+        return np.asarray(self._by_segment @ weight, np.float64)

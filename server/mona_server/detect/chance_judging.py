@@ -198,8 +198,11 @@ class Judging:
         best = np.zeros(0)
         for z, tails in zip(self._placebos, self.tails, strict=True):
             if z.size:
-                bent = chance.heavy_tailed(z.astype(np.float64), np.where(z < 0, tails[:, :1], tails[:, 1:]))
-                score = chance.tail_score(bent, self.log_prior[1:, None]).max(axis=0)
+                bent = np.abs(chance.heavy_tailed(z.astype(np.float64), np.where(z < 0, tails[:, :1], tails[:, 1:])))
+                # The score rises with the deviate, so of candidates with the same prior the furthest out is the best.
+                priors, place = np.unique(self.log_prior[1:], return_inverse=True)
+                furthest = np.array([bent[place == i].max(axis=0) for i in range(len(priors))])
+                score = chance.tail_score(furthest, priors[:, None]).max(axis=0)
                 best = np.maximum(best, score) if best.size else score
         return best
 

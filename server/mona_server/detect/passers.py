@@ -196,7 +196,7 @@ def code_of(axis: Axis, condition: Condition, width: int) -> int | None:
     """The first code of a condition; None where the axis does not have it."""
     conditions: Sequence[Condition] = axis.conditions
     if width == 1:
-        return conditions.index(condition) if condition in conditions else None
+        return axis.place(condition)
     if not isinstance(condition, Range):
         return None
     for code in range(len(conditions) - width + 1):

@@ -11,6 +11,7 @@ the population variance = square/count - (total/count)².
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -81,6 +82,13 @@ class Axis:
     """Neighbouring codes are neighbouring numeric buckets, so unions of them make sense."""
     overlapping: bool = False
     """An array field: one context may be in several segments; nothing may be subtracted."""
+    _places: dict[Condition, int] = dataclasses.field(init=False, compare=False, repr=False, default_factory=dict)
+
+    def place(self, condition: Condition) -> int | None:
+        """The first code of a condition; None where the axis does not have it."""
+        if not self._places:
+            self._places.update((one, code) for code, one in reversed(tuple(enumerate(self.conditions))))
+        return self._places.get(condition)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import numpy as np
 import re2
 from numpy.typing import NDArray
 
+from mona_server.detect.addends import Addends
 from mona_server.detect.source import (
     AtomSums,
     Axis,
@@ -88,7 +89,7 @@ class TableSource:
         self._masks: dict[tuple[str, Condition], Mask] = {}
         self._edges = np.asarray(question.edges_ms, np.int64)
         self._frames = len(self._edges) - 1
-        self._length = len(time_ms)
+        self._rows = np.arange(len(time_ms))
         frame = np.searchsorted(self._edges, time_ms, side="right") - 1
         inside = (frame >= 0) & (frame < self._frames)
         if question.within:
@@ -98,16 +99,19 @@ class TableSource:
         for first, last, segment in question.frame_filters:
             inside &= (frame < first) | (frame >= last) | self._mask(segment)
         self._rows = np.flatnonzero(inside)
+        self._masks.clear()
         self._frame = frame[self._rows].astype(np.int64)
         self._metrics = question.metrics
         values = [self._numbers(name)[self._rows] for name in question.metrics]
-        self._present = [None if not np.isnan(v).any() else ~np.isnan(v) for v in values]
+        present = [None if not np.isnan(v).any() else ~np.isnan(v) for v in values]
         self._offsets = np.array([_offset(v) for v in values])
         # Missing values weigh nothing: their deviation is 0, and their presence is counted apart.
-        self._deviation = [np.nan_to_num(v - c) for v, c in zip(values, self._offsets, strict=True)]
+        deviations = [np.nan_to_num(v - c) for v, c in zip(values, self._offsets, strict=True)]
+        self._addends: tuple[Addends, ...] = (Addends.of(deviations, present),)
         made = [self._axis(request, segmentations or {}) for request in question.axes]
         self._axes = tuple(axis for axis, _ in made)
         self._codes = [codes for _, codes in made]
+        self._gaps = [bool((_of_items(codes, None) < 0).any()) for codes in self._codes]
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -131,43 +135,38 @@ class TableSource:
         if len(listed) > 1:
             raise BadRequest("a segment may hold one array field only")
         rows = listed[0].rows if listed else None  # the context of each item; None: items are contexts
-        items = [_of_items(self._codes[axis], rows) for axis in axes]
-        key, cells, origin = self._keys(axes, items, rows)
-        sizes = np.bincount(key, minlength=cells)
+        key, cells, steps = self._keys(axes, rows)
+        sizes = np.bincount(key, minlength=cells + 1)[:cells]
         kept = (
             np.flatnonzero(sizes >= max(min_size, 1)) if len(axes) else np.zeros(1, np.int64)
         )  # everybody, even nobody
-        place = np.full(cells, -1, np.int64)
+        place = np.full(cells + 1, len(kept), np.int64)
         place[kept] = np.arange(len(kept))
-        group = place[key]
-        if len(kept) < cells:
-            alive = np.flatnonzero(group >= 0)
-            group, origin = group[alive], alive if origin is None else origin[alive]
-        first = np.zeros(len(kept), np.int64)
-        first[group[::-1]] = np.arange(len(group))[::-1]  # written last to first: the first item stays
-        some = first if origin is None else origin[first]
-        codes = np.array([item[some] for item in items], np.int32).reshape(len(axes), len(kept)).T
-        at = origin if rows is None else rows if origin is None else rows[origin]
-        return GroupSums(tuple(axes), np.ascontiguousarray(codes), *self._add(group, len(kept), at))
+        return GroupSums(tuple(axes), _codes_of(kept, steps), *self._add(place[key], len(kept), rows))
 
-    def _keys(
-        self, axes: Sequence[int], items: Sequence[Codes], rows: NDArray[np.int64] | None
-    ) -> tuple[NDArray[np.int64], int, NDArray[np.int64] | None]:
-        """One number per item for its codes, how many there can be, and the items that have all codes (None: all)."""
+    def _keys(self, axes: Sequence[int], rows: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], int, list[_Step]]:
+        """One number per item for its codes, how many there can be, and how the number was made.
+
+        Items without a code on one of the axes have the number after the last.
+        """
         length = len(self._rows) if rows is None else len(rows)
-        known = np.ones(length, bool)
-        for item in items:
-            known &= item >= 0
-        origin = None if known.all() else np.flatnonzero(known)
-        key, cells = np.zeros(length if origin is None else len(origin), np.int64), 1
-        for axis, item in zip(axes, items, strict=True):
-            width = len(self._axes[axis].conditions)
-            key = key * width + (item if origin is None else item[origin])
+        key, cells, steps = np.zeros(length, np.int64), 1, []
+        known: Mask | None = None
+        for axis in axes:
+            item, width = _of_items(self._codes[axis], rows), len(self._axes[axis].conditions)
+            key *= width
+            key += item
             cells *= width
+            if self._gaps[axis]:
+                known = item >= 0 if known is None else known & (item >= 0)
+            seen = None
             if cells > 4 * length + 1_000_000:  # number what is there before the product outgrows memory
                 seen, key = np.unique(key, return_inverse=True)
                 cells = len(seen)
-        return key, cells, origin
+            steps.append((width, seen))
+        if known is not None:
+            key[~known] = cells
+        return key, cells, steps
 
     def atoms(self, segments: Sequence[Segment], spans: Sequence[tuple[int, int]] | None = None) -> AtomSums:
         """One scan that tells how segments overlap; rows are grouped by a 64-bit sum over their segments."""
@@ -175,8 +174,8 @@ class TableSource:
         label = np.zeros(len(self._rows), np.uint64)
         masks = []
         for segment, weight in zip(segments, weights, strict=True):
-            mask = self._mask(segment)[self._rows]
-            label[mask] += weight
+            mask = self._mask(segment)
+            label += mask * weight
             masks.append(mask)
         _, first, atom = np.unique(label, return_index=True, return_inverse=True)
         member = np.array([mask[first] for mask in masks], bool).reshape(len(masks), len(first)).T
@@ -185,29 +184,30 @@ class TableSource:
             return AtomSums(np.ascontiguousarray(member), *self._add(atom, len(first), None))
         columns = []
         for a, b in spans:
-            rows = np.flatnonzero((self._frame >= a) & (self._frame < b))
-            columns.append(self._add(atom[rows], len(first), rows, one_frame=True))
+            inside = (self._frame >= a) & (self._frame < b)
+            columns.append(self._add(np.where(inside, atom, len(first)), len(first), None, one_frame=True))
         size, count, total, square = (np.concatenate(parts, axis=-1) for parts in zip(*columns, strict=True))
         return AtomSums(np.ascontiguousarray(member), size, count, total, square)
 
     def residual(self, effects: Mapping[int, Effects]) -> TableSource:
         """The same table with residuals as further metrics."""
-        other = copy.copy(self)
-        other._present, other._deviation = list(self._present), list(self._deviation)
+        other, given = copy.copy(self), self._addends[0]
+        residuals, presence = [], []
         for m, expected in effects.items():
-            left = self._deviation[m] - expected.constant
+            left = given.deviation(m) - expected.constant
             for codes, effect in zip(self._codes, expected.by_axis, strict=True):
                 if not isinstance(codes, Elements):
                     left -= np.append(effect, 0.0)[codes]
             np.clip(left, -expected.limit, expected.limit, out=left)
-            present = self._present[m]
-            other._deviation.append(left if present is None else np.where(present, left, 0.0))
-            other._present.append(present)
+            present = given.present(m)
+            residuals.append(left if present is None else left * present)
+            presence.append(present)
+        other._addends = (given, Addends.of(residuals, presence))
         return other
 
     def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
         """Exact values over frames first..last-1."""
-        inside = (self._frame >= first_frame) & (self._frame < last_frame) & self._mask(segment)[self._rows]
+        inside = (self._frame >= first_frame) & (self._frame < last_frame) & self._mask(segment)
         values = self._numbers(metric)[self._rows][inside]
         distinct, weights = np.unique(values[~np.isnan(values)], return_counts=True)
         return NetValues(distinct, weights.astype(np.float64))
@@ -215,23 +215,25 @@ class TableSource:
     def _add(
         self, group: NDArray[np.int64], groups: int, rows: NDArray[np.int64] | None, *, one_frame: bool = False
     ) -> tuple[Floats, Floats, Floats, Floats]:
-        """Size (S, K) and count, total, square (M, S, K); ``rows`` None = all rows in order; K = 1 for one frame."""
+        """Size (S, K) and count, total, square (M, S, K); K = 1 for one frame.
+
+        ``group`` is the segment of each item, ``groups`` that of items in none; ``rows`` the row of each item (None: items
+        are rows).
+        """
         frames = 1 if one_frame else self._frames
-        shape, cells = (groups, frames), groups * frames
-        frame = self._frame if rows is None else self._frame[rows]
-        cell = group if one_frame else group * frames + frame
-        size = np.bincount(cell, minlength=cells).astype(np.float64).reshape(shape)
-        count, total, square = (np.empty((len(self._deviation), *shape)) for _ in range(3))
-        for m, deviation in enumerate(self._deviation):
-            present = self._present[m]
-            weights = deviation if rows is None else deviation[rows]
-            if present is None:
-                count[m] = size
-            else:
-                chosen = present if rows is None else present[rows]
-                count[m] = np.bincount(cell[chosen], minlength=cells).reshape(shape)
-            total[m] = np.bincount(cell, weights, cells).reshape(shape)
-            square[m] = np.bincount(cell, weights * weights, cells).reshape(shape)
+        shape, cells = (groups, frames), (groups + 1) * frames
+        cell = group
+        if not one_frame:
+            cell = group * frames
+            cell += self._frame if rows is None else self._frame[rows]
+        size = np.bincount(cell, minlength=cells)[: groups * frames].astype(np.float64).reshape(shape)
+        metrics = sum(map(len, self._addends))
+        count, total, square = (np.empty((metrics, *shape)) for _ in range(3))
+        first = 0
+        for addends in self._addends:
+            some = slice(first, first + len(addends))
+            addends.add(cell, cells, rows, size, (count[some], total[some], square[some]))
+            first = some.stop
         return size, count, total, square
 
     def _column(self, name: str) -> Column:
@@ -288,17 +290,19 @@ class TableSource:
         )
 
     def _mask(self, segment: Segment) -> Mask:
-        """(rows of the table,): is the row inside of the segment."""
-        inside = np.ones(self._length, bool)
+        """(rows of the question,): is the row inside of the segment."""
+        inside = np.ones(len(self._rows), bool)
         for name, options in segment.conditions:
-            some = np.zeros(self._length, bool)
-            for condition in options:
-                key = (name, condition)
-                if key not in self._masks:
-                    self._masks[key] = matches(self._column(name), condition)
-                some |= self._masks[key]
-            inside &= some
+            each = [self._met(name, condition) for condition in options]
+            inside &= each[0] if len(each) == 1 else np.any(each, axis=0)
         return inside
+
+    def _met(self, name: str, condition: Condition) -> Mask:
+        """(rows of the question,): does the row meet the condition."""
+        key = (name, condition)
+        if key not in self._masks:
+            self._masks[key] = matches(self._column(name), condition)[self._rows]
+        return self._masks[key]
 
 
 def matches(column: Column, condition: Condition) -> Mask:
@@ -381,6 +385,22 @@ def _codes(column: Floats | Coded, conditions: tuple[Condition, ...]) -> Codes:
         table[place] = min([*found, exact.get((isinstance(value, bool), value), len(conditions))])
     table[table == len(conditions)] = -1
     return table[column.codes]
+
+
+_Step = tuple[int, NDArray[np.int64] | None]
+"""Number of codes of an axis, and the numbers so far that were numbered anew, if they were."""
+
+
+def _codes_of(key: NDArray[np.int64], steps: Sequence[_Step]) -> Codes:
+    """(S, d): the codes that numbers were made of."""
+    codes = np.empty((len(key), len(steps)), np.int32)
+    for i in range(len(steps) - 1, -1, -1):
+        width, seen = steps[i]
+        if seen is not None:
+            key = seen[key]
+        codes[:, i] = key % width
+        key = key // width
+    return codes
 
 
 def _of_items(codes: Codes | Elements, rows: NDArray[np.int64] | None) -> Codes:

@@ -21,6 +21,16 @@ def test_priors_of_all_candidates_sum_to_one() -> None:
     assert prior[0] > prior[1] > prior[3]
 
 
+@pytest.mark.parametrize("count", [100, 4_000, 40_000])
+def test_far_quantiles_are_those_of_sorted_values(count: int) -> None:
+    """Of both sides, as distances from 0; few values tell no level, more of them one, many both."""
+    values = np.random.default_rng(count).standard_normal(count).astype(np.float32)
+    levels, (lower, upper) = chance.far_quantiles(values)
+    assert levels == {100: [], 4_000: [0.999], 40_000: [0.999, 0.9999]}[count]
+    assert upper == [float(np.sort(values)[int(q * count)]) for q in levels]
+    assert lower == [float(np.sort(-values)[int(q * count)]) for q in levels]
+
+
 @pytest.mark.parametrize("dof", [4, 8, 20, 60])
 def test_heavy_tails_are_those_of_students_t(dof: int) -> None:
     """The bent deviate has the p of Student's t, far out as well."""

@@ -99,6 +99,20 @@ def test_atoms_add_up_to_their_segments() -> None:
     assert len({tuple(pattern) for pattern in atoms.member}) == len(atoms.member)
 
 
+def test_atoms_over_spans_hold_the_rows_of_these_frames() -> None:
+    """A column for each span; what is in no span is in no column, and spans may overlap."""
+    cities, amount, flag, time_ms = table(6)
+    columns: dict[str, Column] = {"city": coded(cities), "amount": amount, "flag": coded(flag)}
+    source = TableSource(columns, time_ms, SourceQuestion((AxisRequest("city"),), ("amount", "flag"), EDGES))
+    segments = [Segment.of({"city": Equals("Haifa")}), Segment.of({"flag": OneOf((True, None))})]
+    whole, spanned = source.atoms(segments), source.atoms(segments, [(2, 3), (0, 2), (0, 3)])
+    assert np.array_equal(whole.member, spanned.member)
+    for name in ("size", "count", "total", "square"):
+        frames, columns_of = getattr(whole, name), getattr(spanned, name)
+        for column, frame in enumerate((slice(2, 3), slice(0, 2), slice(0, 3))):
+            assert columns_of[..., column] == pytest.approx(frames[..., frame].sum(axis=-1))
+
+
 def test_an_array_field_counts_a_context_once_per_element() -> None:
     """A context with two tags is in both segments; one without tags is MISSING."""
     tags = Elements(np.array([0, 0, 2]), np.array([0, 1, 1], np.int32), ("a", "b"), 3)
