@@ -34,7 +34,6 @@ class Part:
     levels: Levels
     sizes: Sizes
     own_baseline: bool = False
-    _rows: dict[tuple[int, ...], int] | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -56,8 +55,6 @@ class Part:
 
     def row(self, segment: Segment) -> int | None:
         """The row of a segment, None where it did not pass."""
-        if self._rows is None:
-            self._rows = {tuple(codes): row for row, codes in enumerate(self.codes.tolist())}
         conditions = dict(segment.conditions)
         wanted = []
         for axis, width in zip(self.axes, self.widths, strict=True):
@@ -66,7 +63,8 @@ class Part:
             if code is None:
                 return None
             wanted.append(code)
-        return self._rows.get(tuple(wanted))
+        rows = np.flatnonzero((self.codes == np.array(wanted, np.int32)).all(axis=1))
+        return int(rows[0]) if len(rows) else None
 
     def signal(self, row: int) -> Signal:
         """One row as a signal."""

@@ -22,7 +22,7 @@ from mona_server.detect.source import SourceQuestion, SumsSource
 from mona_server.detect.table_source import Coded, Column, Elements, TableSource, coded
 from mona_server.detect.verses.base import Verse
 from mona_server.errors import BadRequest
-from mona_server.insights.raw_columns import Array, Raw, python_values, raw_columns, time_ms, times_of
+from mona_server.insights.raw_columns import Array, Raw, python_values, raw_columns, taken, time_ms, times_of
 from mona_server.segment import Condition, Equals, OneOf, Scalar
 
 Progress = Callable[[float], None]
@@ -46,11 +46,11 @@ class TableData:
     ) -> TableData:
         """Build the fields of a table. Raises BadRequest."""
         raw = raw_columns(table)
-        if not raw or not len(next(iter(raw.values()))):
+        if not raw or not _length(next(iter(raw.values()))):
             raise BadRequest("the table has no rows", hint=f"its columns are {', '.join(raw)}" if raw else "")
         _, times, known = time_ms(raw, time)
         if not known.all():
-            raw = {name: values[known] for name, values in raw.items()}
+            raw = {name: taken(values, known) for name, values in raw.items()}
             times = times[known]
         columns = build(raw, times, context_class, progress)
         used = {
@@ -163,10 +163,18 @@ def _row_by_row(
     return {name: _column(values, str(context_class.fields[name].type)) for name, values in built.items()}
 
 
-def _cast(values: Array, type_: str) -> Column:
+def _length(values: Array | Coded) -> int:
+    return len(values.codes if isinstance(values, Coded) else values)
+
+
+def _cast(values: Array | Coded, type_: str) -> Column:
     """A raw column as a field of a type; what does not fit has no value."""
     if type_ == "timestamp":
         return times_of(values)
+    if isinstance(values, Coded):
+        if type_ == "string":
+            return values
+        values = np.array(python_values(values), object)
     if type_ == "numeric" and values.dtype.kind in "iufb":
         numbers = values.astype(np.float64)
         numbers[~np.isfinite(numbers)] = np.nan

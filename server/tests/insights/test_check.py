@@ -18,8 +18,10 @@ import pytest
 
 import mona_server
 from mona_server.config import ConfigError
+from mona_server.detect.table_source import Coded
 from mona_server.errors import BadRequest, NotFound
 from mona_server.insights.check import CheckResult, check
+from mona_server.insights.raw_columns import raw_columns
 from tests.insights.mill import DAY, Mill
 from tests.insights.test_runs import CONFIG, NAME, T0, day
 
@@ -96,6 +98,25 @@ def test_every_kind_of_table(tmp_path: Path, result: CheckResult) -> None:
     for kind, table in frames(tmp_path).items():
         found = check(table, {"LOAN": CONFIG}, now=AT)
         assert [comparable(i) for i in found] == [comparable(i) for i in result], kind
+
+
+@pytest.mark.parametrize("kind", [pl.String, pl.Categorical])
+def test_texts_of_polars_are_taken_in_its_own_code(kind: Any) -> None:
+    """The same insights as from objects: texts with gaps, times as texts, numbers as texts, rows without a time."""
+    given: list[dict[str, Any]] = []
+    for i, row in enumerate(rows()):
+        at = datetime.fromtimestamp(row["timestamp"] / 1000, UTC).isoformat()
+        texts: dict[str, Any] = {"timestamp": at, "score": str(round(row["score"], 1))}
+        if i % 9 == 0:
+            texts = {"timestamp": at, "city": None, "score": None}
+        elif i % 7 == 0:
+            texts = {"timestamp": None, "city": "Nowhere"}
+        given.append(row | texts)
+    frame = pl.DataFrame(given).with_columns(pl.col("city", "timestamp", "score").cast(pl.String).cast(kind))
+    assert all(isinstance(raw_columns(frame)[name], Coded) for name in ("city", "timestamp", "score"))
+    found, expected = (check(table, {"LOAN": CONFIG}, now=AT) for table in (frame, given))
+    assert found.to_json() == expected.to_json()
+    assert found.verses[0].report.tests
 
 
 def test_decimals_are_numbers(result: CheckResult) -> None:
