@@ -10,9 +10,11 @@ import base64
 import contextlib
 import gzip
 import json
+import random
 import socket
 import ssl
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Callable, Optional, Union
 from urllib.parse import parse_qsl
@@ -94,6 +96,26 @@ def accept_all(request: Request) -> Answer:
     body = request.json
     total = len(body["messages"])
     return Answer(200, {"total": total, "failed": 0, "sent": total, "failure_reasons": {}})
+
+
+class Keeper:
+    """The handler of a server that keeps idempotency keys over restarts, as ours does, and loses some of its answers."""
+
+    def __init__(self, *, lost_answers: float, seed: int) -> None:
+        """`lost_answers` is the share of requests whose messages are stored and whose connection then breaks."""
+        self.stored: Counter[str] = Counter()
+        """Context id → how often it was stored."""
+        self._keys: set[str] = set()
+        self._lost_answers, self._chance = lost_answers, random.Random(seed)
+        self._lock = threading.Lock()
+
+    def __call__(self, request: Request) -> Optional[Answer]:
+        with self._lock:
+            if request.headers["idempotency-key"] not in self._keys:
+                self._keys.add(request.headers["idempotency-key"])
+                self.stored.update(message["contextId"] for message in request.json["messages"])
+            lost = self._chance.random() < self._lost_answers
+        return None if lost else accept_all(request)
 
 
 class RecordingServer:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from mona_sdk.delivery import spool as spool_module
 from mona_sdk.delivery.attempt import Batch
 from mona_sdk.delivery.spool import Spool
 from mona_sdk.tests.conftest import a_message, wait_until
-from mona_sdk.tests.servers import RecordingServer, Request, accept_all, always
+from mona_sdk.tests.servers import Keeper, RecordingServer, accept_all, always
 
 SPOOLING: dict[str, Any] = {"background": True, "flush_interval": 0.01, "max_retries": 0}
 
@@ -252,23 +251,8 @@ time.sleep(60)
 
 @pytest.mark.parametrize("messages", [4_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_kill_9_of_client_and_server_loses_and_doubles_nothing(tmp_path: Path, messages: int) -> None:
-    """Both are killed at random; each message that `flush` has vouched for is stored exactly once.
-
-    The server keeps its idempotency keys over restarts, as ours does.
-    """
-    stored: dict[str, int] = {}
-    seen: set[str] = set()
-    lock = threading.Lock()
-    chance = random.Random(5)
-
-    def store(request: Request) -> Any:
-        with lock:
-            if request.headers["idempotency-key"] not in seen:
-                seen.add(request.headers["idempotency-key"])
-                for message in request.json["messages"]:
-                    stored[message["contextId"]] = stored.get(message["contextId"], 0) + 1
-            return None if chance.random() < 0.1 else accept_all(request)
-
+    """Both are killed at random; each message that `flush` has vouched for is stored exactly once."""
+    store, chance = Keeper(lost_answers=0.1, seed=5), random.Random(5)
     server = RecordingServer(keep_requests=False, routes={"/monaExport": store})
     port, script = server.port, textwrap.dedent(WRITER.format(path=sys.path))
     vouched: set[str] = set()
@@ -309,5 +293,5 @@ def test_kill_9_of_client_and_server_loses_and_doubles_nothing(tmp_path: Path, m
     last.close()
     server.close()
     assert kills > 3
-    assert vouched <= set(stored)
-    assert set(stored.values()) == {1}
+    assert vouched <= set(store.stored)
+    assert set(store.stored.values()) == {1}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import socket
 import threading
 import time
@@ -13,7 +12,7 @@ import pytest
 
 from mona_sdk import Client
 from mona_sdk.tests.conftest import a_message, ends_within, wait_until
-from mona_sdk.tests.servers import TOKEN_PATH, RecordingServer, Request, accept_all
+from mona_sdk.tests.servers import TOKEN_PATH, Keeper, RecordingServer, accept_all
 
 # Names under .invalid never exist (RFC 2606).
 NO_HOST = "no-such-host.invalid"
@@ -147,24 +146,8 @@ def test_a_connection_that_died_meanwhile_is_replaced_at_once(
 def test_a_server_that_is_restarted_all_the_time_stores_each_message_once(
     make_client: Callable[..., Client],
 ) -> None:
-    """20 restarts during 20,000 messages: connections break in the middle of requests and of answers.
-
-    The server keeps idempotency keys over restarts, as ours does.
-    """
-    stored: dict[str, int] = {}
-    seen: set[str] = set()
-    lock = threading.Lock()
-    chance = random.Random(3)
-
-    def store(request: Request) -> Any:
-        with lock:
-            if request.headers["idempotency-key"] not in seen:
-                seen.add(request.headers["idempotency-key"])
-                for message in request.json["messages"]:
-                    stored[message["contextId"]] = stored.get(message["contextId"], 0) + 1
-            lost_answer = chance.random() < 0.15
-        return None if lost_answer else accept_all(request)
-
+    """20 restarts during 20,000 messages: connections break in the middle of requests and of answers."""
+    store = Keeper(lost_answers=0.15, seed=3)
     first = RecordingServer(keep_requests=False, routes={"/export": store})
     running = [first]
     client = make_client(server_url=first.url, background=True, batch_max_messages=100, flush_interval=0.01)
@@ -189,6 +172,6 @@ def test_a_server_that_is_restarted_all_the_time_stores_each_message_once(
     assert restarts == 20
     assert client.flush(30)
     running[-1].close()
-    assert len(stored) == 20_000
-    assert set(stored.values()) == {1}
+    assert len(store.stored) == 20_000
+    assert set(store.stored.values()) == {1}
     assert client.stats()["sent"] == 20_000

@@ -33,7 +33,7 @@ from mona_server.errors import BadRequest, Conflict, Unavailable
 from mona_server.settings import Settings
 
 if TYPE_CHECKING:
-    from mona_sdk import Client
+    from mona_sdk import Client, MonaSingleMessage
     from mona_server.store import Store
 
 PORT = 8420
@@ -152,22 +152,24 @@ def _work(settings: Settings, told: Told, console: Console, today: date) -> None
             told.insights = _insights(client, told, first, last, today)
 
 
-def _send(client: Client, messages: Sequence[demo_data.Event], told: Told, console: Console) -> None:
-    """Every departure and every landing, in the order in which they happened."""
+def message_of(event: demo_data.Event) -> MonaSingleMessage:
+    """What is sent of a departure or landing."""
     from mona_sdk import MonaSingleMessage
 
+    return MonaSingleMessage(
+        message=event.values,
+        contextClass=demo_data.CONTEXT_CLASS,
+        contextId=event.context_id,
+        exportTimestamp=event.at.timestamp(),
+    )
+
+
+def _send(client: Client, messages: Sequence[demo_data.Event], told: Told, console: Console) -> None:
+    """Every departure and every landing, in the order in which they happened."""
     with _progress(console) as progress:
         task = progress.add_task("Sending departures and landings", total=len(messages))
         for start in range(0, len(messages), BATCH):
-            batch = [
-                MonaSingleMessage(
-                    message=event.values,
-                    contextClass=demo_data.CONTEXT_CLASS,
-                    contextId=event.context_id,
-                    exportTimestamp=event.at.timestamp(),
-                )
-                for event in messages[start : start + BATCH]
-            ]
+            batch = [message_of(event) for event in messages[start : start + BATCH]]
             result = client.export_batch(batch)
             told.messages += result["sent"]
             told.failed += result["failed"]

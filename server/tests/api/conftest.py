@@ -136,6 +136,14 @@ class Api:
         sent = (self.token() if token is None else token) | {k.replace("_", "-"): v for k, v in headers.items()}
         return self.client.get(path, headers=sent)
 
+    def pages(self, path: str) -> Iterator[list[Any]]:
+        """The items of each page of a list, to the last one; each is asked for when the one before has been used."""
+        cursor: str | None = ""
+        while cursor is not None:
+            answer = self.get(f"{path}&cursor={cursor}" if cursor else path).json()
+            yield answer["items"]
+            cursor = answer["next_cursor"]
+
 
 @pytest.fixture
 def make_api(tmp_path: Path) -> Iterator[Callable[..., Api]]:

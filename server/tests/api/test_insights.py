@@ -129,14 +129,7 @@ def test_list_pages_and_counts(found: Api) -> None:
     """Pages walk through all insights once; the total comes on request; filters are query keys."""
     everything = found.get("/api/v1/insights?count=true&limit=1000").json()
     assert everything["total"] == len(everything["items"]) > 0
-    walked: list[str] = []
-    cursor = ""
-    while True:
-        page = found.get(f"/api/v1/insights?limit=1{cursor}").json()
-        walked += [item["insight_id"] for item in page["items"]]
-        if page["next_cursor"] is None:
-            break
-        cursor = f"&cursor={page['next_cursor']}"
+    walked = [item["insight_id"] for page in found.pages("/api/v1/insights?limit=1") for item in page]
     assert walked == [item["insight_id"] for item in everything["items"]]
     assert found.get("/api/v1/insights?metric_name=nothing").json()["items"] == []
     segment = json.dumps({"city": [{"value": "Haifa"}]})
@@ -224,14 +217,7 @@ def test_lists_by_time_page_to_their_end(found: Api, path: str, first: int) -> N
     desk.engine.close()
     everything = [item["id"] for item in found.get(f"/api/v1/{path}?limit=1000").json()["items"]]
     assert len(everything) >= 4
-    walked: list[str] = []
-    cursor = ""
-    while True:
-        page = found.get(f"/api/v1/{path}?limit={first}{cursor}").json()
-        walked += [item["id"] for item in page["items"]]
-        if page["next_cursor"] is None:
-            break
-        cursor = f"&cursor={page['next_cursor']}"
+    walked = [item["id"] for page in found.pages(f"/api/v1/{path}?limit={first}") for item in page]
     assert walked == everything
     for wrong in ("rubbish", "WzFd", "WyJhIiwxXQ"):
         assert found.get(f"/api/v1/{path}?cursor={wrong}").status_code == 400
@@ -317,13 +303,8 @@ def test_ten_thousand_insights_page_without_loss_or_repetition(found: Api) -> No
 
     add(0, 10_000)
     seen: list[str] = []
-    cursor = ""
-    while True:
-        page = found.get(f"/api/v1/insights?limit=1000{cursor}").json()
-        seen += [item["insight_id"] for item in page["items"]]
-        if page["next_cursor"] is None:
-            break
-        cursor = f"&cursor={page['next_cursor']}"
+    for page in found.pages("/api/v1/insights?limit=1000"):
+        seen += [item["insight_id"] for item in page]
         add(20_000 + len(seen), 50)
     old = [insight_id for insight_id in seen if insight_id < "ins_010000" and insight_id.startswith("ins_0")]
     assert len(seen) == len(set(seen))

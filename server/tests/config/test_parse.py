@@ -11,6 +11,7 @@ import pytest
 from mona_server.config import ConfigError, parse, verse_names
 from mona_server.segment import Equals, Segment
 from tests.config.build import codes
+from tests.support import PUBLISHED_VERSE
 
 TUTORIAL: dict[str, Any] = {
     "LOAN_APPLICATION_TUTORIAL": {
@@ -34,22 +35,7 @@ TUTORIAL: dict[str, Any] = {
         },
         "stanzas_global_defaults": {"segment_by": ["occupation", "purpose", "city"]},
         "stanzas": {
-            "loan": {
-                "verses": [
-                    {
-                        "type": "AverageDrift",
-                        "metrics": ["offered_amount"],
-                        "segment_by": ["purpose"],
-                        "baseline_segment": {"stage": [{"value": "inference"}]},
-                        "min_anomaly_level": 0.1,
-                        "min_segment_size": 500,
-                        "benchmark_min_segment_size": 100,
-                        "target_set_period": "2w",
-                        "benchmark_set_period": "6w",
-                        "max_false_discovery_rate": 1,
-                    }
-                ]
-            },
+            "loan": {"verses": [PUBLISHED_VERSE]},
             "general": {
                 "metrics": ["credit_score", "offered_amount"],
                 "verses": [

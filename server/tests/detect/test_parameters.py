@@ -24,19 +24,7 @@ from mona_server.detect.parameters import (
     period_ms,
 )
 from mona_server.detect.verses import VERSES, VerseType, resolve
-
-ORACLE = {
-    "type": "AverageDrift",
-    "metrics": ["offered_amount"],
-    "segment_by": ["purpose"],
-    "baseline_segment": {"stage": [{"value": "inference"}]},
-    "min_anomaly_level": 0.1,
-    "min_segment_size": 500,
-    "benchmark_min_segment_size": 100,
-    "target_set_period": "2w",
-    "benchmark_set_period": "6w",
-    "max_false_discovery_rate": 1,
-}
+from tests.support import PUBLISHED_VERSE
 
 
 def minimal(verse_type: VerseType) -> dict[str, Any]:
@@ -127,7 +115,9 @@ class TestEveryType:
 
 def test_resolved_oracle_has_the_published_first_keys() -> None:
     """The resolved verse of the published insight begins with exactly these keys and values."""
-    verse, problems = resolve(VERSES["AverageDrift"], ORACLE, context_class="LOAN_APPLICATION_TUTORIAL", stanza="loan")
+    verse, problems = resolve(
+        VERSES["AverageDrift"], PUBLISHED_VERSE, context_class="LOAN_APPLICATION_TUTORIAL", stanza="loan"
+    )
     assert not problems
     assert verse is not None
     first = {

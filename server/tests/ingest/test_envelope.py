@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from mona_server.errors import TooLarge
 from mona_server.ingest.envelope import CUT, BadEnvelope, Envelope, read
 from mona_server.ingest.limits import Limits, parse_limits
 from mona_server.ingest.pruning import prune
+from mona_server.settings import Settings
 
 NOW = 1_700_000_000_000
 LIMITS = Limits()
@@ -226,10 +228,11 @@ def test_nesting_bomb_is_one_refusal_in_bounded_time() -> None:
 
 
 def test_limits_survive_as_text() -> None:
-    """The limits are stored with the body and read back by the fold."""
+    """The limits are stored with the body and read back by the fold; where none were, those of the default settings hold."""
     limits = Limits(max_keys=7, max_future_ms=0)
     assert parse_limits(limits.text) == limits
     assert parse_limits("") == Limits()
+    assert Limits.of(Settings(data_dir=Path())) == Limits()
 
 
 JSON = st.recursive(

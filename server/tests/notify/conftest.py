@@ -8,6 +8,7 @@ import socketserver
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -32,6 +33,17 @@ with warnings.catch_warnings():
     apprise.Apprise.instantiate("json://localhost")
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+
+@contextmanager
+def serving(server: socketserver.TCPServer) -> Iterator[int]:
+    """The server in a thread; its port."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield int(server.server_address[1])
+        server.shutdown()
+        thread.join()
 
 
 @dataclass
@@ -62,13 +74,9 @@ def hooks() -> Iterator[Hooks]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        receiver = Hooks(server.server_address[1])
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        receiver = Hooks(port)
         yield receiver
-        server.shutdown()
-        thread.join()
 
 
 @dataclass
@@ -116,13 +124,9 @@ def mail_server() -> Iterator[MailServer]:
                 else:
                     say("250 ok")
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        receiver = MailServer(server.server_address[1])
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)) as port:
+        receiver = MailServer(port)
         yield receiver
-        server.shutdown()
-        thread.join()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -15,6 +16,20 @@ from tests.support import PATIENCE_S, eventually
 from .conftest import Hooks, Storage, loan
 
 
+@contextmanager
+def running(store: Storage, settings: Settings) -> Iterator[None]:
+    """The loop in a thread; it must end when told to."""
+    stop = threading.Event()
+    thread = threading.Thread(target=process.run, args=(store, settings, stop))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
 def test_what_is_queued_goes_out_until_it_is_stopped(
     store: Storage,
     settings: Settings,
@@ -24,17 +39,10 @@ def test_what_is_queued_goes_out_until_it_is_stopped(
 ) -> None:
     """Notices queued by another process are sent soon; the stop ends the loop at once."""
     monkeypatch.setattr(process, "PAUSE_S", 0.05)
-    stop = threading.Event()
-    thread = threading.Thread(target=process.run, args=(store, settings, stop))
-    thread.start()
-    try:
+    with running(store, settings):
         for name in "ab":
             enqueue(store, "default", loan(ops={"webhook": hooks.url}), [event("new", name)], datetime.now(UTC))
             eventually(lambda name=name: len(hooks.got) == " ab".index(name))  # type: ignore[misc]
-    finally:
-        stop.set()
-        thread.join(PATIENCE_S)
-    assert not thread.is_alive()
 
 
 def test_a_failing_pass_does_not_end_the_loop(
@@ -56,11 +64,5 @@ def test_a_failing_pass_does_not_end_the_loop(
     monkeypatch.setattr(process, "PAUSE_S", 0.05)
     monkeypatch.setattr(process, "deliver_due", sometimes)
     enqueue(store, "default", loan(ops={"webhook": hooks.url}), [event()], datetime.now(UTC))
-    stop = threading.Event()
-    thread = threading.Thread(target=process.run, args=(store, settings, stop))
-    thread.start()
-    try:
+    with running(store, settings):
         eventually(lambda: len(hooks.got) == 1)
-    finally:
-        stop.set()
-        thread.join(PATIENCE_S)

@@ -9,12 +9,39 @@ from typing import Any
 
 import duckdb
 import numpy as np
+from hypothesis import strategies as st
 
 from mona_server.query.engines.duckdb import DuckEngine, quoted
 from mona_server.query.facts import SQL_TYPES, Column, Facts, File, Kind
+from mona_server.store.rows import RESERVED
 
 DAY_MS = 86_400_000
 Values = Mapping[str, Any]
+Step = tuple[str, int, Values | None, bool]
+"""Context id, time (ms), its values from then on (None: deleted), and whether all rows so far go into a file."""
+
+
+def histories(
+    x: Sequence[float], contexts: int, steps: int, **more: st.SearchStrategy[Any]
+) -> st.SearchStrategy[list[Step]]:
+    """What may happen to a few contexts with the fields city, vip, x, tags and ``more`` in four days."""
+    values = st.fixed_dictionaries(
+        {},
+        optional={
+            "city": st.sampled_from(["Haifa", "Acre", "Łódź", "it's"]),
+            "vip": st.booleans(),
+            "x": st.sampled_from(x),
+            "tags": st.lists(st.sampled_from(["a", "b", "c"]), max_size=3),
+            **more,
+        },
+    )
+    step = st.tuples(
+        st.sampled_from([f"id-{i}" for i in range(contexts)]),
+        st.integers(0, 4 * DAY_MS - 1),
+        st.one_of(values, values, values, st.none()),
+        st.sampled_from([False, False, True]),
+    )
+    return st.lists(step, max_size=steps)
 
 
 @dataclass
@@ -31,6 +58,14 @@ class Lab:
     files: list[File] = field(default_factory=list)
     flushed: int = 0
     revision: int = 0
+
+    def play(self, steps: Sequence[Step]) -> Lab:
+        """Let a history happen."""
+        for context_id, time_ms, values, flush in steps:
+            self.put(context_id, time_ms, values)
+            if flush:
+                self.flush()
+        return self
 
     def put(self, context_id: str, time_ms: int, values: Values | None) -> None:
         """One revision of one context."""
@@ -82,14 +117,7 @@ class Lab:
         return Facts(self.engine, tuple(self.files), pending, columns, as_of)
 
     def _types(self, rows: Sequence[Values]) -> dict[str, str]:
-        types = {
-            "MONA_ID": "VARCHAR",
-            "MONA_TIMESTAMP": "BIGINT",
-            "MONA_ARRIVAL_TIMESTAMP": "BIGINT",
-            "MONA_REVISION": "BIGINT",
-            "MONA_SIGN": "TINYINT",
-            "MONA_DAY": "INTEGER",
-        }
+        types = dict(RESERVED)
         for name, kind in self.kinds.items():
             types[name] = SQL_TYPES[kind]
             if any(f"{name}[]" in row for row in rows):

@@ -19,29 +19,13 @@ from mona_server.query.segments import SegmentRequest, get_segment
 from mona_server.query.statistics import STATISTICS
 from mona_server.segment import Segment
 from tests.query import naive
-from tests.query.lab import DAY_MS, Lab
+from tests.query.lab import DAY_MS, Lab, histories
 
 KINDS: Any = {"city": "string", "vip": "boolean", "x": "numeric", "p": "numeric", "tags": "string"}
 DAY_S = DAY_MS // 1000
 
-values = st.fixed_dictionaries(
-    {},
-    optional={
-        "city": st.sampled_from(["Haifa", "Acre", "Łódź", "it's"]),
-        "vip": st.booleans(),
-        "x": st.sampled_from([-3.5, 0.0, 1.0, 7.0, 12.25, 1e6, 1e6 + 0.5]),
-        "p": st.sampled_from([0.0, 0.05, 0.5, 0.75, 0.9, 1.0]),
-        "tags": st.lists(st.sampled_from(["a", "b", "c"]), max_size=3),
-    },
-)
-history = st.lists(
-    st.tuples(
-        st.sampled_from([f"id-{i}" for i in range(12)]),
-        st.integers(0, 4 * DAY_MS - 1),
-        st.one_of(values, values, values, st.none()),
-        st.sampled_from([False, False, True]),
-    ),
-    max_size=40,
+history = histories(
+    [-3.5, 0.0, 1.0, 7.0, 12.25, 1e6, 1e6 + 0.5], 12, 40, p=st.sampled_from([0.0, 0.05, 0.5, 0.75, 0.9, 1.0])
 )
 segments = st.sampled_from(
     [
@@ -71,12 +55,7 @@ def dataset_of(lab: Lab, config: dict[str, Any] | None = None) -> Dataset:
 
 
 def filled(folder: Path, engine: DuckEngine, steps: Any) -> Lab:
-    lab = Lab(folder, KINDS, engine)
-    for context_id, time_ms, given_values, flush in steps:
-        lab.put(context_id, time_ms, given_values)
-        if flush:
-            lab.flush()
-    return lab
+    return Lab(folder, KINDS, engine).play(steps)
 
 
 def ask(lab: Lab, **body: Any) -> dict[str, Any]:

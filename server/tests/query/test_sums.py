@@ -20,30 +20,13 @@ from mona_server.query.engines.duckdb import DuckEngine
 from mona_server.query.sums import FactSums, open_source
 from mona_server.segment import MISSING, Condition, Differs, Equals, OneOf, Range, Segment
 from mona_server.settings import Engine
-from tests.query.lab import DAY_MS, Lab
+from tests.query.lab import DAY_MS, Lab, histories
 
 KINDS: Any = {"city": "string", "vip": "boolean", "x": "numeric", "tags": "string"}
 EDGES = tuple(day * DAY_MS for day in range(5))
 WIDTH = Segmentation(name="default", kind="boundaries", boundaries=(0.0, 10.0), default=True)
 
-values = st.fixed_dictionaries(
-    {},
-    optional={
-        "city": st.sampled_from(["Haifa", "Acre", "Łódź", "it's"]),
-        "vip": st.booleans(),
-        "x": st.sampled_from([-3.5, 0.0, 1.0, 7.0, 12.25, 1e6]),
-        "tags": st.lists(st.sampled_from(["a", "b", "c"]), max_size=3),
-    },
-)
-history = st.lists(
-    st.tuples(
-        st.sampled_from([f"id-{i}" for i in range(8)]),
-        st.integers(0, 4 * DAY_MS - 1),
-        st.one_of(values, values, values, st.none()),
-        st.sampled_from([False, False, True]),
-    ),
-    max_size=30,
-)
+history = histories([-3.5, 0.0, 1.0, 7.0, 12.25, 1e6], 8, 30)
 
 
 def segmentation_of(field: str, _name: str | None) -> Segmentation | None:
@@ -51,13 +34,7 @@ def segmentation_of(field: str, _name: str | None) -> Segmentation | None:
 
 
 def filled(folder: Path, engine: DuckEngine, steps: Any) -> Lab:
-    """A lake with a history; a step's last part says whether the rows so far go into a file."""
-    lab = Lab(folder, KINDS, engine)
-    for context_id, time_ms, given_values, flush in steps:
-        lab.put(context_id, time_ms, given_values)
-        if flush:
-            lab.flush()
-    return lab
+    return Lab(folder, KINDS, engine).play(steps)
 
 
 def table(lab: Lab, question: SourceQuestion) -> TableSource:

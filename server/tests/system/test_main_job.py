@@ -9,23 +9,11 @@ import pytest
 import urllib3
 
 from mona_sdk import Client, MonaSingleMessage
-from tests.support import RunningServer, eventually
+from tests.support import PUBLISHED_VERSE, RunningServer, eventually
 
 CLASS = "LOAN_APPLICATION_TUTORIAL"
 AT = 1619654400
 """2021-04-29T00:00Z, the window end of the published insight."""
-ORACLE_VERSE = {
-    "type": "AverageDrift",
-    "metrics": ["offered_amount"],
-    "segment_by": ["purpose"],
-    "baseline_segment": {"stage": [{"value": "inference"}]},
-    "min_anomaly_level": 0.1,
-    "min_segment_size": 500,
-    "benchmark_min_segment_size": 100,
-    "target_set_period": "2w",
-    "benchmark_set_period": "6w",
-    "max_false_discovery_rate": 1,
-}
 CONFIG = {
     CLASS: {
         "fields": {
@@ -34,7 +22,7 @@ CONFIG = {
             "stage": {"type": "string"},
             "loan_paid_back": {"type": "boolean"},
         },
-        "stanzas": {"loan": {"verses": [ORACLE_VERSE]}},
+        "stanzas": {"loan": {"verses": [PUBLISHED_VERSE]}},
     }
 }
 

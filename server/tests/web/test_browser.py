@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect, sync_playwright
 
-from mona_sdk import Client, MonaSingleMessage
+from mona_sdk import Client
 from mona_server import settings as settings_module
 from mona_server.api.identity import tokens
 from mona_server.cli import demo_data, up
 from mona_server.cli.common import now_ms
+from mona_server.cli.demo_run import message_of
 from mona_server.config import revisions
 from mona_server.insights.runs import Desk, run_at
 from mona_server.store import Store
@@ -45,15 +46,7 @@ def send_flights(address: str, store: Store, today: date) -> None:
     with Client(token.client_id, token.secret, server_url=address) as client:
         assert client.upload_config(demo_data.configuration(), "for the pages")["success"]
         for start in range(0, len(messages), 5000):
-            batch = [
-                MonaSingleMessage(
-                    message=event.values,
-                    contextClass=demo_data.CONTEXT_CLASS,
-                    contextId=event.context_id,
-                    exportTimestamp=event.at.timestamp(),
-                )
-                for event in messages[start : start + 5000]
-            ]
+            batch = [message_of(event) for event in messages[start : start + 5000]]
             assert client.export_batch(batch)["failed"] == 0
     eventually(lambda: store.inbox.backlog().rows == 0, why="the messages were not merged")
     revision = revisions.active(store.meta, "default")
