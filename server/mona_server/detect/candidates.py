@@ -97,8 +97,9 @@ def blocks(source: SumsSource, usable: Sequence[int], base: GroupSums, limits: L
                 for left_out in range(depth):
                     parent = chosen[:left_out] + chosen[left_out + 1 :]
                     kept &= totals.sizes < parents[parent].look_up(np.delete(block.groups.codes, left_out, 1), axes)
-            tally.pruned += int((~kept).sum())
-            block = block.take(kept)
+            if not kept.all():
+                tally.pruned += int((~kept).sum())
+                block = block.take(kept)
             if tally.candidates + len(block) > limits.max_candidates and depth > 1:
                 tally.lowered = True
                 return

@@ -4,6 +4,7 @@ enumerates anyway, so that nothing is read twice.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -21,6 +22,8 @@ from mona_server.segment import Segment
 Comparison = Literal["reference", "everybody", "threshold"]
 """What the judged frames are compared with: the segment's own reference frames, everybody in the same frames, a number."""
 
+BATCH = 128
+"""Blocks with fewer segments are taken together with the next ones: a step over few costs as much as one over many."""
 PRIOR_CONTEXTS = 100.0
 """Weight of everybody's row variance in that of a segment, in contexts."""
 
@@ -52,7 +55,7 @@ class _Candidates:
     blocks: list[Block]
     sizes: list[Floats]
     stats: list[list[list[Stats]]]
-    """per test, per part, per block"""
+    """per test, per part, of one or several blocks each"""
 
 
 class Evidence:
@@ -68,30 +71,34 @@ class Evidence:
         )
         cycles = len(windows.learn) // windows.cycle if windows.cycle > 1 else 0
         self.weeks = cycles >= chance_series.ENOUGH_CYCLES
-        self._first: list[Block] = []
+        self._waiting: list[Block] = []
         self._shocks: list[list[Shocks | None]] | None = None
         self.seen = _Candidates([], [], [[[] for _ in range(self._parts)] for _ in range(tests)])
 
     def add(self, block: Block) -> None:
         """Take the numbers of one block of candidates; those with one condition come first and show the shocks."""
-        if self._shocks is None and len(block.widths) <= 1:
-            self._first.append(block)
-            return
-        self.complete()
-        self._take(block)
+        if self._shocks is None and len(block.widths) > 1:
+            self.complete()
+        self._waiting.append(block)
+        if self._shocks is not None and sum(map(len, self._waiting)) >= BATCH:
+            self._take(self._shocks)
 
     def complete(self) -> None:
-        """After the last block, and once: the shocks of each part of each test, then the blocks that waited for them."""
-        if self._shocks is not None:
-            return
-        windows, plain = self.setting.windows, [b for b in self._first if not b.union]
-        self._shocks = []
+        """After the last block: the shocks of each part of each test, then the blocks that still wait."""
+        if self._shocks is None:
+            self._shocks = self._found([b for b in self._waiting if not b.union])
+        if self._waiting:
+            self._take(self._shocks)
+
+    def _found(self, blocks: list[Block]) -> list[list[Shocks | None]]:
+        """The shocks of each part of each test, from blocks of one condition."""
+        windows, shocks = self.setting.windows, list[list[Shocks | None]]()
         for test in range(len(self.seen.stats)):
-            by_block = [self._deviations(block.groups, test) for block in plain]
+            by_block = [self._deviations([block.groups], test) for block in blocks]
             if self.setting.comparison != "reference" or not by_block:
-                self._shocks.append([None] * self._parts)
+                shocks.append([None] * self._parts)
                 continue
-            self._shocks.append(
+            shocks.append(
                 [
                     None
                     if not self._shared(i)
@@ -105,9 +112,7 @@ class Evidence:
                     for i in range(self._parts)
                 ]
             )
-        first, self._first = self._first, []
-        for block in first:
-            self._take(block)
+        return shocks
 
     @property
     def sized(self) -> bool:
@@ -119,26 +124,28 @@ class Evidence:
         segment leaks into the scores, where it looks like small changes of others."""
         return (part == 0 and self.sized) or len(self.setting.windows.target) == 1
 
-    def _take(self, block: Block) -> None:
-        groups, windows = block.groups, self.setting.windows
-        empty = np.zeros((0, 0, 0))
-        light = replace(groups, size=np.zeros((0, 0)), count=empty, total=empty, square=empty)
-        self.seen.blocks.append(replace(block, groups=light))
-        self.seen.sizes.append(groups.size.sum(axis=1))
-        assert self._shocks is not None
+    def _take(self, shocks: list[list[Shocks | None]]) -> None:
+        """The numbers of the blocks that wait."""
+        windows, groups = self.setting.windows, [block.groups for block in self._waiting]
+        none, empty = np.zeros((0, 0)), np.zeros((0, 0, 0))
+        for block in self._waiting:
+            light = replace(block.groups, size=none, count=empty, total=empty, square=empty)
+            self.seen.blocks.append(replace(block, groups=light))
+            self.seen.sizes.append(block.groups.size.sum(axis=1))
+        self._waiting = []
         for test, by_part in enumerate(self.seen.stats):
-            for kept, part, shocks in zip(by_part, self._deviations(groups, test), self._shocks[test], strict=True):
-                kept.append(chance_series.stats(part, windows, self._placebos, self.weeks, shocks))
+            for kept, part, shared in zip(by_part, self._deviations(groups, test), shocks[test], strict=True):
+                kept.append(chance_series.stats(part, windows, self._placebos, self.weeks, shared))
 
-    def _deviations(self, groups: GroupSums, test: int) -> list[Part]:
+    def _deviations(self, groups: list[GroupSums], test: int) -> list[Part]:
         """The parts of one test."""
         setting, base = self.setting, self.base
         statistic, windows = setting.statistic, setting.windows
         parts = []
         if statistic in (Statistic.SIZE, Statistic.SUM):
-            parts.append(chance_series.size_part(groups.size, base.size[0], windows))
+            parts.append(chance_series.size_part(_joined([one.size for one in groups]), base.size[0], windows))
         if statistic is not Statistic.SIZE:
-            total, count, square = self.moments(groups, test)
+            total, count, square = map(_joined, zip(*(self.moments(one, test) for one in groups), strict=True))
             base_total, base_count, base_square = self.moments(base, test)
             if setting.comparison == "threshold":
                 mean = np.full(base_count.shape[1], setting.threshold)
@@ -189,13 +196,19 @@ class Evidence:
                 return groups.total[r], groups.count[r], groups.square[r]
 
 
+def _joined(parts: Sequence[Floats]) -> Floats:
+    """(S, K) of several lists of segments, as one."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
 def row_variance(total: Floats, count: Floats, square: Floats, windows: Windows, everybody: Floats) -> Floats:
     """(S,) variance of rows around their segment's mean in each window, pulled towards everybody's."""
     spread, seen = np.zeros(len(total)), np.zeros(len(total))
     for frames in (windows.target, windows.reference):
         if len(frames):
-            n, t = count[:, frames].sum(axis=1), total[:, frames].sum(axis=1)
-            spread += np.maximum(square[:, frames].sum(axis=1) - t * t / np.maximum(n, 1e-9), 0.0)
+            those = chance_series.span(frames)
+            n, t = count[:, those].sum(axis=1), total[:, those].sum(axis=1)
+            spread += np.maximum(square[:, those].sum(axis=1) - t * t / np.maximum(n, 1e-9), 0.0)
             seen += n
     prior = PRIOR_CONTEXTS if everybody[0] > 0 else 0.0
     return np.asarray((spread + prior * everybody[0]) / np.maximum(seen + prior, 1e-9), np.float64)

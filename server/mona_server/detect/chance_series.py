@@ -42,6 +42,13 @@ class Windows:
         return self.reference if len(self.reference) else self.target
 
 
+def span(frames: NDArray[np.intp]) -> NDArray[np.intp] | slice:
+    """Ascending frames as a slice where none is left out, because what a slice takes is not copied."""
+    if len(frames) and int(frames[-1]) - int(frames[0]) + 1 == len(frames):
+        return slice(int(frames[0]), int(frames[-1]) + 1)
+    return frames
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """Deviations of S segments in K frames, their exposure, and the variance of one unit of exposure by rows alone."""
@@ -77,7 +84,7 @@ class Stats:
 
 def size_part(size: Floats, base: Floats, windows: Windows) -> Part:
     """``size`` (S, K), ``base`` (K,). Rows alone make a Poisson law: variance 1 - p per expected context."""
-    reference = windows.reference
+    reference = span(windows.reference)
     share = size[:, reference].sum(axis=1) / max(float(base[reference].sum()), 1.0)
     expected = share[:, None] * base
     return Part(size - expected, expected, np.maximum(1 - share, 1e-3))
@@ -86,8 +93,8 @@ def size_part(size: Floats, base: Floats, windows: Windows) -> Part:
 def mean_part(total: Floats, count: Floats, row_variance: Floats, base_mean: Floats, windows: Windows) -> Part:
     """``total``, ``count`` (S, K); ``base_mean`` (K,): everybody's mean. No reference: compared with everybody."""
     deviation = total - count * base_mean
-    reference = windows.reference
-    if len(reference):
+    if len(windows.reference):
+        reference = span(windows.reference)
         seen = np.maximum(count[:, reference].sum(axis=1), 1e-9)
         deviation = deviation - (deviation[:, reference].sum(axis=1) / seen)[:, None] * count
     return Part(deviation, count, row_variance, drawn=True)
@@ -107,10 +114,10 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
         deviation = deviation - loading @ shocks.scores.T
         ahead = shocks.scores[windows.target].sum(axis=0)
         spread = float(ahead @ shocks.inverse @ ahead)
-    learn, cycle = windows.learn, windows.cycle
-    change = deviation[:, windows.target].sum(axis=1)
-    here = deviation[:, learn]
-    weight = part.exposure[:, learn]
+    learn, cycle, target_span = windows.learn, windows.cycle, span(windows.target)
+    change = deviation[:, target_span].sum(axis=1)
+    here = deviation[:, span(learn)]
+    weight = part.exposure[:, span(learn)]
     exposure = np.maximum(weight.sum(axis=1), 1e-9)
     if not len(windows.reference):
         here = here - (change / exposure)[:, None] * weight
@@ -158,7 +165,7 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
             left = np.maximum(left, left_weeks / rest)
         left = np.maximum(left, floor[:, None])
         without = (left / np.maximum(np.maximum(between, weekly), 1e-300)[:, None]).astype(np.float32)
-    target = np.asarray(part.exposure[:, windows.target].sum(axis=1), np.float64)
+    target = np.asarray(part.exposure[:, target_span].sum(axis=1), np.float64)
     if spread:
         # The exposure to the shocks is an estimate, too: its variance times the shocks of the judged frames.
         alone = target + target * target / reference

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mona_server.detect import chance, chance_series
+from mona_server.detect import chance_series
 from mona_server.detect.chance_series import Windows
 from mona_server.detect.source import Floats
 
@@ -32,16 +32,14 @@ def joint_z(each: Sequence[Floats]) -> Floats:
     A total moves as its contexts and its mean do together; where these pull against each other it does not move, so
     the deviate of their sum bounds it.
     """
+    from scipy.special import ndtri_exp
+
     square = np.sum([z * z for z in each], axis=0)
     together = np.sum(each, axis=0)
-    # Two degrees of freedom: log p = -square/2. Normal deviate from log p by Newton steps from its expansion.
-    log_p = -square / 2
-    guess = np.sqrt(np.maximum(-2 * log_p - np.log(np.maximum(-2 * log_p, 1.0)) - np.log(np.pi / 2), 0.0))
-    for _ in range(4):
-        miss = chance.log_two_sided(guess) - log_p
-        guess = np.maximum(guess + miss / np.maximum(guess + 1 / np.maximum(guess, 0.5), 1.0), 0.0)
+    # Two degrees of freedom: log p = -square/2, of which each side has half.
+    deviate = -ndtri_exp(-square / 2 - np.log(2))
     opposed = np.abs(together) < 0.5 * np.sqrt(square)
-    return np.asarray(np.where(opposed, 0.0, np.sign(together) * guess), np.float64)
+    return np.asarray(np.where(opposed, 0.0, np.sign(together) * deviate), np.float64)
 
 
 def series_z(deviation: Floats, windows: Windows) -> tuple[float, float]:

@@ -47,7 +47,9 @@ def passing(inside: Inside, block: Block, count: Count, *, own_baseline: bool = 
     rows = np.flatnonzero(sizes.passed)
     if not len(rows):
         return
-    if verse.type.type != "SegmentSizeOutlier":  # siblings are compared with all of each other
+    if (
+        len(rows) < len(block) and verse.type.type != "SegmentSizeOutlier"
+    ):  # siblings are compared with all of each other
         block, sizes = block.take(rows), take_sizes(sizes, rows)
     fields = {source.axes[axis].field for axis in block.groups.axes}
     metrics = list(enumerate(source.metrics)) if verse.type.has_metrics else [(0, None)]

@@ -122,8 +122,17 @@ def test_small_counts_have_their_exact_tail(now: int, expected: float, reference
 def test_contexts_and_means_are_joined_to_one_deviate() -> None:
     """Two deviates have the p of a chi square with two degrees of freedom; against each other they are no total."""
     joint = deviates.joint_z([np.array([3.0, 5.0, 6.0]), np.array([2.0, 0.1, -6.0])])
-    assert 2 * stats.norm.sf(joint[:2]) == pytest.approx(stats.chi2.sf([13.0, 25.01], 2), rel=0.01)
+    assert 2 * stats.norm.sf(joint[:2]) == pytest.approx(stats.chi2.sf([13.0, 25.01], 2), rel=1e-9)
     assert joint[2] == 0
+
+
+def test_joint_deviates_are_exact_near_zero_and_far_out() -> None:
+    """Also where the p is near one, and where it is too small for a number."""
+    near = deviates.joint_z([np.array([0.2, 0.01]), np.array([0.6, 0.0])])
+    assert 2 * stats.norm.sf(near) == pytest.approx(stats.chi2.sf([0.4, 0.0001], 2), rel=1e-9)
+    assert deviates.joint_z([np.zeros(1), np.zeros(1)]) == 0
+    (far,) = deviates.joint_z([np.array([-60.0]), np.array([-80.0])])
+    assert stats.norm.logsf(-far) + np.log(2) == pytest.approx(-5000)
 
 
 def _panel(seed: int, segments: int = 300) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,58 @@
+"""What is taken of each candidate does not depend on how candidates are put together."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from mona_server.detect import chance_evidence
+from mona_server.detect.candidates import Block
+from mona_server.detect.chance_evidence import Evidence, Setting
+from mona_server.detect.chance_series import Stats, Windows
+from mona_server.detect.source import GroupSums
+from mona_server.detect.verses.base import Statistic
+
+WINDOWS = Windows(np.arange(42, 56), np.arange(42), 7)
+
+
+def groups(rng: np.random.Generator, axes: tuple[int, ...], segments: int) -> GroupSums:
+    """Sums of segments of random size, in each of 56 frames."""
+    size = rng.poisson(30, (segments, 56)).astype(float)
+    total = rng.standard_normal((1, segments, 56)) * np.sqrt(size)
+    square = size * rng.uniform(0.8, 1.2, (1, segments, 56))
+    return GroupSums(axes, np.zeros((segments, len(axes)), np.int32), size, size[None], total, square)
+
+
+def taken(statistic: Statistic, batch: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Evidence, list[list[Stats]]]:
+    """The evidence from blocks of different lengths, and its stats."""
+    monkeypatch.setattr(chance_evidence, "BATCH", batch)
+    rng = np.random.default_rng(3)
+    metrics = () if statistic is Statistic.SIZE else (0,)
+    evidence = Evidence(Setting(statistic, "reference", WINDOWS, metrics, metrics, 0.05), groups(rng, (), 1))
+    for axes, segments in (((0,), 12), ((1,), 9), ((0, 1), 40), ((0, 2), 3), ((1, 2), 70)):
+        evidence.add(Block(groups(rng, axes, segments), (1,) * len(axes)))
+    evidence.complete()
+    return evidence, evidence.seen.stats[0]
+
+
+def joined(some: list[Stats], name: str) -> np.ndarray:
+    """One array of all candidates; halves side by side."""
+    return np.concatenate([np.array(getattr(one, name)).T if name == "halves" else getattr(one, name) for one in some])
+
+
+@pytest.mark.parametrize("statistic", [Statistic.AVERAGE, Statistic.SUM, Statistic.SIZE])
+def test_blocks_taken_together_give_what_each_gives_alone(
+    statistic: Statistic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every number of every candidate, in the order of the blocks."""
+    alone, each = taken(statistic, 1, monkeypatch)
+    together, at_once = taken(statistic, 1_000, monkeypatch)
+    assert {len(part) for part in at_once} == {2}  # those that show the shocks, and the others
+    assert {len(part) for part in each} == {4}
+    assert [b.groups.axes for b in together.seen.blocks] == [b.groups.axes for b in alone.seen.blocks]
+    assert np.array_equal(np.concatenate(alone.seen.sizes), np.concatenate(together.seen.sizes))
+    for some, others in zip(each, at_once, strict=True):
+        for field in fields(Stats):
+            assert joined(others, field.name) == pytest.approx(joined(some, field.name), rel=1e-5), field.name
