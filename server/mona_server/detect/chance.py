@@ -63,6 +63,24 @@ def heavy_tailed(z: Floats, inverse_dof: Floats) -> Floats:
     return np.asarray(np.where(inverse_dof > 1e-6, np.sign(z) * bent, z), np.float64)
 
 
+def furthest(z: NDArray[np.float32], tails: Floats) -> Floats:
+    """(W,) the largest of the deviates (C, W) once bent by ``tails`` (C, 2), without its sign.
+
+    Bending never takes a deviate further out, so only those at least as far as the bent first one have to be bent.
+    """
+    away, windows = np.abs(z), np.arange(z.shape[1])
+    first = away.argmax(axis=0)
+
+    def bent(row: NDArray[np.intp], window: NDArray[np.intp]) -> Floats:
+        value = z[row, window].astype(np.float64)
+        return np.abs(heavy_tailed(value, np.where(value < 0, tails[row, 0], tails[row, 1])))
+
+    best = bent(first, windows)
+    row, window = np.nonzero(away >= best)
+    np.maximum.at(best, window, bent(row, window))
+    return best
+
+
 def unsure_of_dispersion(ratio: Floats, freedom: Floats, kurtosis: Floats) -> Floats:
     """Excess kurtosis of deviates, because the dispersion behind each is an estimate.
 

@@ -179,10 +179,15 @@ class Judging:
         each = []
         for part in parts:
             without = np.maximum(part.stats.without, 1e-3)
-            left = np.maximum(part.pooled[:, None] * without**part.own_weight, part.own[:, None] * without)
+            left = part.pooled[:, None] * without**part.own_weight
+            np.maximum(left, part.own[:, None] * without, out=left)  # in place: there are many, each seen only here
+            np.maximum(left, 1e-300, out=left)
+            z = np.divide(part.stats.placebo, np.sqrt(left, out=left), out=left)
             judged = (part.stats.target_exposure >= MIN_JUDGED) & (part.stats.reference_exposure >= MIN_JUDGED)
-            z = np.where(judged[:, None], part.stats.placebo / np.sqrt(np.maximum(left, 1e-300)), 0.0)
-            each.append(z / chance.turmoil(z, self.size) if z.size else z)
+            z[~judged] = 0.0
+            if z.size:
+                z /= chance.turmoil(z, self.size)
+            each.append(z)
         return np.asarray(each[0] if len(each) == 1 else joint_z(each), np.float32)
 
     def _usual(self, placebos: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
@@ -196,13 +201,12 @@ class Judging:
     def placebo_maxima(self) -> Floats:
         """(W,) the best score of any candidate and metric in each placebo window."""
         best = np.zeros(0)
+        # The score rises with the deviate, so of candidates with the same prior the furthest out is the best.
+        priors, place = np.unique(self.log_prior[1:], return_inverse=True)
         for z, tails in zip(self._placebos, self.tails, strict=True):
-            if z.size:
-                bent = np.abs(chance.heavy_tailed(z.astype(np.float64), np.where(z < 0, tails[:, :1], tails[:, 1:])))
-                # The score rises with the deviate, so of candidates with the same prior the furthest out is the best.
-                priors, place = np.unique(self.log_prior[1:], return_inverse=True)
-                furthest = np.array([bent[place == i].max(axis=0) for i in range(len(priors))])
-                score = chance.tail_score(furthest, priors[:, None]).max(axis=0)
+            for i, prior in enumerate(priors if z.size else ()):
+                rows = np.flatnonzero(place == i)
+                score = chance.tail_score(chance.furthest(z[rows], tails[rows]), np.array(prior))
                 best = np.maximum(best, score) if best.size else score
         return best
 

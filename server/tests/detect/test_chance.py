@@ -21,6 +21,17 @@ def test_priors_of_all_candidates_sum_to_one() -> None:
     assert prior[0] > prior[1] > prior[3]
 
 
+@pytest.mark.parametrize("candidates", [1, 40, 3_000])
+def test_the_furthest_is_that_of_all_bent_deviates(candidates: int) -> None:
+    """Whichever side it is on, and also where a lighter tail overtakes the deviate that was furthest out before."""
+    rng = np.random.default_rng(candidates)
+    z = rng.standard_t(5, (candidates, 24)).astype(np.float32)
+    tails = rng.uniform(0, 0.3, (candidates, 2)) * (rng.random((candidates, 2)) < 0.8)
+    bent = np.abs(chance.heavy_tailed(z.astype(float), np.where(z < 0, tails[:, :1], tails[:, 1:])))
+    assert np.array_equal(chance.furthest(z, tails), bent.max(axis=0))
+    assert candidates == 1 or (bent.argmax(axis=0) != np.abs(z).argmax(axis=0)).any()
+
+
 @pytest.mark.parametrize("count", [100, 4_000, 40_000])
 def test_far_quantiles_are_those_of_sorted_values(count: int) -> None:
     """Of both sides, as distances from 0; few values tell no level, more of them one, many both."""
