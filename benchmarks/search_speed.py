@@ -7,6 +7,8 @@ that a busy machine hits all alike. Contenders:
 
 - ``mona``: open the window, then sizes, counts, sums and squares of every segment of every set of axes per day;
   segments below 50 contexts are dropped at depth 3, as the search does.
+- ``one more day``: after that run the file of a new day appears, and a new process does the same for the window one
+  day later. What a run leaves behind would help here; nothing is left (ADR 20), so it costs what ``mona`` costs.
 - ``group by``: the same numbers by one DuckDB query per set of axes, nothing dropped: the floor that a notebook has.
 - ``grouping sets``: the same day by day with GROUPING SETS, the alternative that ADR 20 weighs.
 - peers: their whole-column drift between the last two weeks and the time before. They say which column changed,
@@ -48,7 +50,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--metrics", type=int, default=3)
     parser.add_argument("--depth", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--grow", action="store_true", help="also with twice the rows, axes, values, days")
+    parser.add_argument("--only", action="store_true", help="without other ways and peers")
+    parser.add_argument(
+        "--grow", action="store_true", help="also with twice the rows, fields, values, days, metrics, ..."
+    )
+    parser.add_argument("--from-day", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
@@ -64,10 +70,13 @@ def main(argv: list[str]) -> None:
 def _compare(given: argparse.Namespace, folder: Path) -> None:
     data = write_facts(folder / "first", given)
     print(f"{given.rows:,} contexts x {given.fields} fields, {given.days} days, {given.axes} axes, depth {given.depth}")
-    contenders = ["mona", "group by", "grouping sets"]
+    contenders = ["mona", "one more day"] + ([] if given.only else ["group by", "grouping sets"])
     times: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
     for _ in range(given.rounds):
-        for name in contenders:
+        first, next_day = _two_days(given, data)
+        times["mona"].append(first)
+        times["one more day"].append(next_day)
+        for name in contenders[2:]:
             times[name].append(_run(name, given, data))
     best = {name: min(found, key=lambda one: one["seconds"]) for name, found in times.items()}
     print(f"{'':16} {'seconds':>8} {'CPU s':>8} {'peak MiB':>9} {'segments':>10} {'x mona':>7}")
@@ -81,7 +90,7 @@ def _compare(given: argparse.Namespace, folder: Path) -> None:
         f"mona: open {mona['open']:.2f} s, then by depth "
         + ", ".join(f"{mona[f'depth{d}']:.2f} s" for d in range(1, given.depth + 1))
     )
-    for name, (imports, work) in PEER_SCRIPTS.items():
+    for name, (imports, work) in {} if given.only else PEER_SCRIPTS.items():
         python = PEERS / name / "bin" / "python"
         if not python.exists():
             print(f"{name:16} not installed ({python})")
@@ -89,21 +98,34 @@ def _compare(given: argparse.Namespace, folder: Path) -> None:
         _peer(name, python, imports, work, data, given, mona["seconds"])
 
 
+def _two_days(given: argparse.Namespace, data: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """A run from scratch, then one for the window a day later, whose last file has come in between."""
+    first = _run("mona", given, data)
+    waiting, listed = data.parent / f"{data.name}.new", data / f"{given.days:04d}.parquet"
+    waiting.rename(listed)
+    next_day = _run("mona", argparse.Namespace(**{**vars(given), "from_day": 1}), data)
+    listed.rename(waiting)
+    return first, next_day
+
+
 def _grow(given: argparse.Namespace, folder: Path) -> None:
-    base = _run("mona", given, folder / "first")
-    print(f"{'grows with':32} {'CPU s':>8} {'peak MiB':>16}   (x of the first)")
-    for what, factor in (("rows", 2), ("days", 2), ("values", 2), ("axes", 8 / 6), ("metrics", 2)):
+    base, base_day = _two_days(given, folder / "first")
+    print(f"{'grows with':32} {'CPU s':>15} {'one more day':>16} {'peak MiB':>16}   (x of the first)")
+    factors = {"rows": 2, "fields": 2, "values": 2, "days": 2, "axes": 8 / 6, "metrics": 2, "depth": 2 / 3}
+    for what, factor in factors.items():
         wider = argparse.Namespace(**vars(given))
         setattr(wider, what, round(getattr(given, what) * factor))
-        one = _run("mona", wider, write_facts(folder / what, wider))
+        one, day = _two_days(wider, write_facts(folder / what, wider))
         label = f"{what} {getattr(given, what):,} → {getattr(wider, what):,}"
-        cpu, mib = one["cpu"], one["mib"]
-        print(f"{label:32} {cpu:8.2f} ({cpu / base['cpu']:.2f}) {mib:9.0f} ({mib / base['mib']:.2f})")
+        print(
+            f"{label:32} {one['cpu']:8.2f} ({one['cpu'] / base['cpu']:.2f}) {day['cpu']:9.2f} "
+            f"({day['cpu'] / base_day['cpu']:.2f}) {one['mib']:9.0f} ({one['mib'] / base['mib']:.2f})"
+        )
 
 
 def _run(name: str, given: argparse.Namespace, data: Path) -> dict[str, float]:
     numbers = {k: v for k, v in vars(given).items() if isinstance(v, int) and not isinstance(v, bool)}
-    options = [part for key, value in numbers.items() for part in (f"--{key}", str(value))]
+    options = [part for key, value in numbers.items() for part in (f"--{key.replace('_', '-')}", str(value))]
     command = [sys.executable, "-m", "benchmarks.search_speed", "--child", name, "--folder", str(data), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -132,12 +154,15 @@ def _peer(
 
 
 def write_facts(folder: Path, given: argparse.Namespace) -> Path:
-    """One file a day, with Zipf-like texts, gamma numbers (every third with 10 % missing) and the reserved columns."""
+    """One file a day, with Zipf-like texts, gamma numbers (every third with 10 % missing) and the reserved columns.
+
+    The file of one more day waits beside the folder, under the folder's name with ``.new``.
+    """
     folder.mkdir(parents=True)
     rows = given.rows // given.days
     with duckdb.connect() as db:
         db.execute("SELECT setseed(0.5)")
-        for day in range(given.days):
+        for day in range(given.days + 1):
             items = []
             for j in range(given.axes):
                 count = min(VALUES[j % len(VALUES)] * given.values // 200 or 2, given.values)
@@ -149,10 +174,11 @@ def write_facts(folder: Path, given: argparse.Namespace) -> Path:
                 x = f"200 - 100 * ln(random() + 1e-12) - 100 * ln(random() + 1e-12) + {j}"
                 items.append(f"CASE WHEN {j} % 3 = 0 AND random() < 0.1 THEN NULL ELSE {x} END AS x{j}")
             start = (FIRST_DAY + day) * DAY_MS
+            path = folder / f"{day:04d}.parquet" if day < given.days else folder.parent / f"{folder.name}.new"
             db.execute(
                 f'COPY (SELECT \'id-{day}-\' || i AS "MONA_ID", CAST({start} + i * {DAY_MS} // {rows} AS BIGINT) AS "MONA_TIMESTAMP", '
                 f'1::BIGINT AS "MONA_REVISION", 1::TINYINT AS "MONA_SIGN", {FIRST_DAY + day}::INTEGER AS "MONA_DAY", '
-                f"{', '.join(items)} FROM range({rows}) t(i)) TO '{folder / f'{day:04d}.parquet'}' "
+                f"{', '.join(items)} FROM range({rows}) t(i)) TO '{path}' "
                 "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 65536)"
             )
     return folder
@@ -193,7 +219,8 @@ def _mona(given: argparse.Namespace) -> dict[str, float]:
 
     engine = DuckEngine(Engine(memory="2GB"))
     facts = open_facts(given.folder, given, engine)
-    edges = tuple((FIRST_DAY + day) * DAY_MS for day in range(given.days + 1))
+    first = FIRST_DAY + given.from_day
+    edges = tuple(day * DAY_MS for day in range(first, first + given.days + 1))
     axes = tuple(AxisRequest(f"s{j}") for j in range(given.axes))
     started = time.perf_counter(), time.process_time()
     source = open_source(facts, SourceQuestion(axes, tuple(f"x{j}" for j in range(given.metrics)), edges))

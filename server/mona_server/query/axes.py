@@ -39,6 +39,11 @@ class AxisPlan:
     complete: bool = False
     """The rows have no value besides those of the dictionary."""
 
+    @property
+    def missing(self) -> int:
+        """The code of MISSING."""
+        return self.remap[-2]
+
 
 def no_segmentations(_field: str, _name: str | None) -> Segmentation | None:
     """For classes without configuration: texts and booleans by value."""
@@ -75,6 +80,11 @@ def plan_axis(
 
 def code_sql(facts: Facts, plan: AxisPlan, value: str | None = None) -> str:
     """SQL for the code of a row on the axis, never NULL; ``value`` stands for the column."""
+    return f"coalesce({code_or_null_sql(facts, plan, value)}, {plan.missing})"
+
+
+def code_or_null_sql(facts: Facts, plan: AxisPlan, value: str | None = None) -> str:
+    """SQL for the code of a row on the axis, NULL for MISSING."""
     column = facts.column(plan.axis.field)
     name = value or column.sql
     if plan.buckets is not None:
@@ -86,20 +96,19 @@ def code_sql(facts: Facts, plan: AxisPlan, value: str | None = None) -> str:
         code = f"CASE WHEN {name} IS NOT NULL THEN -1 END"
     elif column.kind == "string":
         known = ", ".join("'" + str(text).replace("'", "''") + "'" for text in plan.dictionary)
-        # TRY_CAST looks up each entry of a Parquet dictionary once; CAST, or a CASE around it, every row.
-        code = f"CAST(enum_code(TRY_CAST({name} AS ENUM({known}))) AS INTEGER)"
+        # TRY_CAST looks up each entry of a Parquet dictionary once; CAST, or a CASE or coalesce around it, every row.
+        code = f"enum_code(TRY_CAST({name} AS ENUM({known})))"
         if not plan.complete:
-            code = f"CASE WHEN {name} IS NOT NULL THEN coalesce({code}, -1) END"
+            code = f"CASE WHEN {name} IS NOT NULL THEN coalesce(CAST({code} AS INTEGER), -1) END"
     else:
         # list_position counts from 1; numbers that stand for categories are few.
         known = ", ".join(f"{float(number)!r}::DOUBLE" for number in plan.dictionary)
         code = f"CASE WHEN {name} IS NOT NULL THEN coalesce(list_position([{known}], {name}), 0) - 1 END"
     size = len(plan.remap)
-    code = f"coalesce({code}, {size - 2})"
     if plan.remap != (*range(size - 1), -1):
         turned = ", ".join(map(str, (plan.remap[-1], *plan.remap[:-1])))
         code = f"[{turned}][{code} + 2]"
-    return f"CAST({code} AS {'SMALLINT' if size < 2**15 else 'INTEGER'})"
+    return f"CAST({code} AS {'TINYINT' if size < 2**7 else 'SMALLINT' if size < 2**15 else 'INTEGER'})"
 
 
 def codes_sql(facts: Facts, plan: AxisPlan) -> str:

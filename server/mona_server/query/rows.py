@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mona_server.detect.source import Effects, Floats, SourceQuestion, centre
-from mona_server.query.axes import AxisPlan, SegmentationOf, code_sql, codes_sql, plan_axis
+from mona_server.detect.source import AxisRequest, Effects, Floats, SourceQuestion, centre
+from mona_server.query.axes import AxisPlan, SegmentationOf, code_or_null_sql, codes_sql, plan_axis
 from mona_server.query.conditions import Binder, fields_of, row_filter, segment_sql
+from mona_server.query.engines.duckdb import unmasked
 from mona_server.query.errors import QueryTooLarge
 from mona_server.query.facts import Facts
 from mona_server.query.frames import frame_sql
+from mona_server.query.threads import ahead, in_threads
 from mona_server.segment import Equals, Segment
 
 Indexes = NDArray[np.int64]
@@ -23,8 +25,12 @@ Codes = NDArray[np.signedinteger[Any]]
 """Small integers, in the smallest type that serves: the search is bound by memory traffic."""
 PART_ROWS = 1_000_000
 """The engine hands over about so many rows at a time, so that its copy of them stays small."""
-KEPT_BYTES = 400 * 2**20
-"""The columns of the product are kept between calls up to this size, else made anew for each frame and call."""
+QUERIES = 2
+"""Queries at a time: one is executed while another is planned or handed over, which a single thread does."""
+SUMS_BYTES = 400 * 2**20
+"""What sums take beside the rows, of the sets of axes that are small and of the set that was asked for last."""
+BLOCK_ROWS = 2**16
+"""Rows are worked on in blocks that stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +60,29 @@ class Rows:
     order: Indexes | None = field(repr=False)
     """Row here → place in the answer of the engine; None: the same order."""
 
-    def with_residuals(self, effects: Mapping[int, Effects]) -> Rows:
+    def with_residuals(self, effects: Mapping[int, Effects], threads: int) -> Rows:
         """The same rows with residuals as further metrics, see :meth:`SumsSource.residual`."""
-        deviations, present = list(self.deviations), list(self.present)
-        for m, expected in effects.items():
-            left = self.deviations[m] - expected.constant
-            for codes, effect in zip(self.codes, expected.by_axis, strict=True):
-                if not isinstance(codes, Elements):
-                    left -= np.append(effect, 0.0)[codes]
-            np.clip(left, -expected.limit, expected.limit, out=left)
-            there = self.present[m]
-            if there is not None:
-                left[~there] = 0.0
-            deviations.append(left)
-            present.append(there)
-        return replace(self, deviations=tuple(deviations), present=tuple(present))
+        residuals = {m: np.empty(len(self.deviations[m])) for m in effects}
+        starts = range(0, int(self.frame_starts[-1]), BLOCK_ROWS)
+
+        def take_off(i: int) -> None:
+            rows = slice(starts[i], starts[i] + BLOCK_ROWS)
+            for m, expected in effects.items():
+                left = self.deviations[m][rows] - expected.constant
+                for codes, effect in zip(self.codes, expected.by_axis, strict=True):
+                    if not isinstance(codes, Elements) and effect.any():
+                        left -= np.append(effect, 0.0)[codes[rows]]  # code -1 adds nothing
+                there = self.present[m]
+                if there is not None:
+                    left[~there[rows]] = 0.0
+                np.clip(left, -expected.limit, expected.limit, out=residuals[m][rows])
+
+        in_threads(take_off, len(starts), threads)
+        return replace(
+            self,
+            deviations=(*self.deviations, *residuals.values()),
+            present=(*self.present, *(self.present[m] for m in residuals)),
+        )
 
     def ask(
         self, facts: Facts, question: SourceQuestion, sql: str, segments: Iterable[Segment], bind: Binder
@@ -113,58 +127,40 @@ def load_rows(facts: Facts, question: SourceQuestion, segmentation_of: Segmentat
 
     count, least_sign = facts.rows(f"SELECT count(*), min(MONA_SIGN) FROM {rows_sql([])}", bind.values)[0]
     _check_memory(facts, question, count)
-    plans = tuple(plan_axis(facts, request, segmentation_of, rows_sql, bind.values) for request in question.axes)
+
+    def look_at(request: AxisRequest) -> AxisPlan:
+        return plan_axis(facts, request, segmentation_of, rows_sql, bind.values)
+
+    plans = tuple(ahead(look_at, question.axes, QUERIES))
     listed = [facts.column(p.axis.field).lists for p in plans]
     # Only small numbers leave the engine: handing them over costs more than finding them.
-    items = [
-        f"CAST({frame_sql(question.edges_ms)} AS {'SMALLINT' if len(question.edges_ms) < 2**15 else 'INTEGER'}) AS k"
-    ]
-    if signed := least_sign is not None and least_sign < 0:
-        items.append("MONA_SIGN AS sign")
-    for i, plan in enumerate(plans):
-        if not listed[i]:
-            items.append(f"{code_sql(facts, plan)} AS a{i}")
-    for m, metric in enumerate(question.metrics):
-        items.append(f"{_metric_sql(facts, metric, bind)} AS m{m}")
+    frame_type = "SMALLINT" if len(question.edges_ms) < 2**15 else "INTEGER"
+    items = {"k": f"CAST({frame_sql(question.edges_ms)} AS {frame_type})"}
+    if least_sign is not None and least_sign < 0:
+        items["sign"] = "MONA_SIGN"
+    items |= {f"a{i}": code_or_null_sql(facts, plan) for i, plan in enumerate(plans) if not listed[i]}
+    items |= {f"m{m}": _metric_sql(facts, metric, bind) for m, metric in enumerate(question.metrics)}
     fields = [plan.axis.field for plan in plans] + list(question.metrics)
-    window = replace(
-        facts, files=facts.files_between(question.timestamp_field, question.edges_ms[0], question.edges_ms[-1])
-    )
-    parts = [
-        part.arrays(f"SELECT {', '.join(items)} FROM {_rows_sql(part, question, fields, bind)}", bind.values)
-        for part in window.parts(PART_ROWS)
-    ]
+    missing = {f"a{i}": plan.missing for i, plan in enumerate(plans)}
+    columns = _columns(facts, question, items, missing, fields, bind, count)
+    frame = columns.pop("k")
+    order = None if np.all(frame[1:] >= frame[:-1]) else np.argsort(frame, kind="stable")
+    starts = np.searchsorted(frame if order is None else frame[order], np.arange(len(question.edges_ms)))
 
     def column(name: str) -> NDArray[Any]:
-        """One column of all parts; they let go of it, so that nothing is held twice for long."""
-        return np.concatenate([part.pop(name) for part in parts]) if len(parts) > 1 else parts[0].pop(name)
+        return columns.pop(name) if order is None else columns.pop(name)[order]
 
-    frame = column("k")
-    order = None if np.all(frame[1:] >= frame[:-1]) else np.argsort(frame, kind="stable")
-    ordered = frame if order is None else frame[order]
-    starts = np.searchsorted(ordered, np.arange(len(question.edges_ms))).astype(np.int64)
-
-    def take(values: NDArray[Any]) -> NDArray[Any]:
-        return values if order is None else values[order]
-
-    sign = take(column("sign")).astype(np.float64) if signed else None
+    sign = column("sign").astype(np.float64) if "sign" in columns else None
     codes: list[Codes | Elements] = []
     for i, plan in enumerate(plans):
         if listed[i]:
             codes.append(_elements(facts, plan, rows_sql([plan.axis.field]), bind, order))
         else:
-            codes.append(take(column(f"a{i}")))
+            codes.append(column(f"a{i}"))
     deviations, present, offsets = [], [], []
     for m in range(len(question.metrics)):
-        values = np.array(take(column(f"m{m}")), np.float64)
-        missing = np.isnan(values)
-        there = ~missing if missing.any() else None
-        if there is not None:
-            values[missing] = 0.0
-        offset = _centre(values, there, sign)
-        values -= offset
-        if there is not None:
-            values[missing] = 0.0
+        values = column(f"m{m}")
+        there, offset = _centre(values, sign, facts.engine.threads)
         deviations.append(values)
         present.append(there)
         offsets.append(offset)
@@ -175,9 +171,40 @@ def load_rows(facts: Facts, question: SourceQuestion, segmentation_of: Segmentat
         tuple(deviations),
         tuple(present),
         np.asarray(offsets, np.float64),
-        starts,
+        starts.astype(np.int64),
         order,
     )
+
+
+def _columns(
+    facts: Facts,
+    question: SourceQuestion,
+    items: Mapping[str, str],
+    missing: Mapping[str, int],
+    fields: Sequence[str],
+    bind: Binder,
+    count: int,
+) -> dict[str, NDArray[Any]]:
+    """(count,) of each SQL expression of ``items``, as the rows lie in the files; NULL becomes ``missing``."""
+    edges = question.edges_ms
+    window = replace(facts, files=facts.files_between(question.timestamp_field, edges[0], edges[-1]))
+    wanted = ", ".join(f"{sql} AS {name}" for name, sql in items.items())
+    columns: dict[str, NDArray[Any]] = {}
+    done = 0
+
+    def read(part: Facts) -> dict[str, Any]:
+        return part.arrays(f"SELECT {wanted} FROM {_rows_sql(part, question, fields, bind)}", bind.values)
+
+    for found in ahead(read, window.parts(PART_ROWS), QUERIES):
+        rows = len(found["k"])
+        for name in items:
+            values = unmasked(found.pop(name), missing.get(name))
+            if name not in columns:
+                columns[name] = np.empty(count, values.dtype)
+            columns[name][done : done + rows] = values
+        done += rows
+    assert done == count
+    return columns
 
 
 def _rows_sql(facts: Facts, question: SourceQuestion, fields: Iterable[str], bind: Binder) -> str:
@@ -194,24 +221,53 @@ def _metric_sql(facts: Facts, metric: str, bind: Binder) -> str:
     return f"CASE WHEN {missing} THEN CAST('nan' AS DOUBLE) ELSE CAST(0 AS DOUBLE) END"
 
 
-def _centre(values: Floats, there: NDArray[np.bool_] | None, sign: Floats | None) -> float:
-    """The offset of a metric from its mean and spread; values that are missing are 0 and not ``there``."""
-    if there is not None:
-        values, sign = values[there], None if sign is None else sign[there]
-    count = len(values) if sign is None else sign.sum()
-    if count <= 0:
-        return 0.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean = float((values.sum() if sign is None else values @ sign) / count)
-        square = (values - mean) ** 2
-        spread = float((square.sum() if sign is None else square @ sign) / count)
-    return centre(mean, math.sqrt(max(spread, 0.0)) if math.isfinite(spread) else spread)
+def _centre(values: Floats, sign: Floats | None, threads: int) -> tuple[NDArray[np.bool_] | None, float]:
+    """Turn values (NaN = none) into deviations, in place; returns which rows have a value (None: all), and the offset.
+
+    Block by block, in the processor's cache; sums of blocks are added in their order, so the bits are always the same.
+    """
+    there = np.empty(len(values), bool)
+    starts = range(0, len(values), BLOCK_ROWS)
+    counts, totals, squares = np.zeros((3, len(starts)))
+
+    def add_up(i: int) -> None:
+        rows = slice(starts[i], starts[i] + BLOCK_ROWS)
+        block, some = values[rows], there[rows]
+        np.isnan(block, out=some)
+        block[some] = 0.0
+        np.logical_not(some, out=some)
+        with np.errstate(over="ignore", invalid="ignore"):
+            counts[i] = some.sum() if sign is None else sign[rows] @ some
+            totals[i] = block.sum() if sign is None else sign[rows] @ block
+
+    def spread(i: int) -> None:
+        rows = slice(starts[i], starts[i] + BLOCK_ROWS)
+        with np.errstate(over="ignore", invalid="ignore"):
+            square = (values[rows] - mean) ** 2
+            square *= there[rows]
+            squares[i] = square.sum() if sign is None else sign[rows] @ square
+
+    def move(i: int) -> None:
+        rows = slice(starts[i], starts[i] + BLOCK_ROWS)
+        values[rows] -= offset
+        values[rows] *= there[rows]
+
+    in_threads(add_up, len(starts), threads)
+    count, offset = counts.sum(), 0.0
+    if count > 0:
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = float(totals.sum() / count)
+            in_threads(spread, len(starts), threads)
+            square = float(squares.sum() / count)
+        offset = centre(mean, math.sqrt(max(square, 0.0)) if math.isfinite(square) else square)
+    in_threads(move, len(starts), threads)
+    return None if there.all() else there, offset
 
 
 def _check_memory(facts: Facts, question: SourceQuestion, rows: int) -> None:
     """Raises :class:`QueryTooLarge` before a window is loaded that cannot fit."""
-    # Codes and deviations, some of them twice for a moment, and the columns of the product.
-    needed = rows * (24 + 4 * len(question.axes) + 12 * len(question.metrics)) + KEPT_BYTES
+    # Codes and deviations, some of them twice for a moment, and the sums of some segments.
+    needed = rows * (24 + 2 * len(question.axes) + 12 * len(question.metrics)) + SUMS_BYTES
     if needed > facts.engine.memory_bytes:
         raise QueryTooLarge(
             f"the window holds {rows:,} rows, which need about {needed / 2**30:.1f} GiB of memory",

@@ -158,6 +158,28 @@ def test_frame_filters_bind_their_frames_only(engine: DuckEngine, steps: Any) ->
         np.testing.assert_array_equal(net.weights, naive.weights)
 
 
+def test_many_rows_and_values_sum_like_the_table(new_lab: Any) -> None:
+    """More values than a byte counts, some missing, some avoided, and enough rows for cells to be rolled up."""
+    lab = new_lab(KINDS)
+    rng = np.random.default_rng(3)
+    for i in range(6000):
+        given: dict[str, Any] = {"vip": bool(rng.integers(2)), "x": float(rng.integers(-3, 14))}
+        if rng.random() < 0.9:
+            given["city"] = f"c{rng.integers(160)}"
+        lab.put(f"id-{i % 5000}", int(rng.integers(0, 4 * DAY_MS)), given)
+        if i in (2000, 4500):
+            lab.flush()
+    axes = (AxisRequest("city", avoid_values=("c3", "c4")), *AXES[1:3])
+    question = SourceQuestion(axes, ("x", "vip"), EDGES)
+    mine, his = open_source(lab.facts(), question, segmentation_of), table(lab, question)
+    for depth in range(4):
+        for chosen in itertools.combinations(range(3), depth):
+            assert_same(mine, his, chosen)
+            assert_same(mine, his, chosen, min_size=3)
+    rest, expected = mine.residual({0: effects(mine)}), his.residual({0: effects(his)})
+    np.testing.assert_allclose(rest.sums((0,)).total[2], expected.sums((0,)).total[2], rtol=1e-9, atol=1e-6)
+
+
 def large(folder: Path, engine: DuckEngine, rows: int = 20_000) -> FactSums:
     lab = Lab(folder, KINDS, engine)
     rng = np.random.default_rng(1)
