@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import signal
 import socket
 import subprocess
@@ -141,6 +143,40 @@ def test_a_part_has_its_name(tmp_path: Path, parts: dict[str, str]) -> None:
     with up.running(settings.load(tmp_path / "data", environ={}), parts=tuple(parts)):
         eventually(lambda: len(started(tmp_path / "data")) == 1)
         assert psutil.Process(started(tmp_path / "data")[0]).name() == "mona-one"
+
+
+ALLOCATES = """
+import ctypes, pathlib, threading
+def serve(settings, stop):
+    together = threading.Barrier(8)
+    threads = [threading.Thread(target=lambda: (together.wait(), bytearray(100_000))) for _ in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    large = bytearray(16 * 2**20)
+    del large
+    large = bytearray(2**20)
+    libc = ctypes.CDLL(None)
+    libc.fopen.restype = ctypes.c_void_p
+    file = ctypes.c_void_p(libc.fopen(bytes(settings.data_dir / "malloc.part"), b"w"))
+    libc.malloc_info(0, file)
+    libc.fclose(file)
+    (settings.data_dir / "malloc.part").rename(settings.data_dir / "malloc.xml")
+    stop.wait()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="how the GNU C library keeps memory")
+def test_a_part_keeps_no_holes_for_each_of_its_threads(tmp_path: Path, parts: dict[str, str]) -> None:
+    """All threads allocate in one arena, and a large array is the system's own again when it is freed."""
+    (tmp_path / "some_part.py").write_text(ALLOCATES)
+    file = tmp_path / "data" / "malloc.xml"
+    with up.running(settings.load(tmp_path / "data", environ={}), parts=tuple(parts)):
+        eventually(file.exists)
+    told = file.read_text()
+    assert told.count("<heap nr=") == 1
+    mapped = re.search(r'<total type="mmap" count="\d+" size="(\d+)"/>', told)
+    assert mapped is not None
+    assert int(mapped[1]) > 2**20
 
 
 def loaded(code: str) -> set[str]:
