@@ -92,7 +92,8 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def _keep_house(edge: Edge, stop: threading.Event) -> None:
-    """Once a day what is kept for a time only is forgotten; once a minute the clocks of senders are written down."""
+    """Once a day what is kept for a time only is forgotten; once a minute the clocks of senders are written down, and
+    decoded rows that are in files now are dropped."""
     next_day = 0.0
     while True:
         try:
@@ -102,6 +103,7 @@ def _keep_house(edge: Edge, stop: threading.Event) -> None:
                 audit.forget_old(edge.meta, now_ms=edge.clock())
                 sessions.forget_ended(edge.meta, now_ms=edge.clock())
             edge.skew.save(edge.meta, now_ms=edge.clock())
+            edge.store.forget_flushed()
         except (MonaError, SQLAlchemyError, OSError) as error:  # a busy database; the next time is early enough
             log.warning("house not kept", error=type(error).__name__)
         if stop.wait(60):

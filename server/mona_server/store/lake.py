@@ -282,6 +282,11 @@ def sweep(connection: sqlite3.Connection, lake: Path, now_ms: int, *, grace_ms: 
     return freed
 
 
+def numbers(connection: sqlite3.Connection) -> set[int]:
+    """The ids of all files of the manifest, those that wait for the end of their grace period included."""
+    return {row[0] for row in connection.execute("SELECT file_id FROM files")}
+
+
 def unlisted(connection: sqlite3.Connection, lake: Path) -> list[Path]:
     """Parquet files of facts and messages that the manifest does not name."""
     listed = {row[0] for row in connection.execute("SELECT path FROM files")}

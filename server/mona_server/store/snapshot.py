@@ -91,6 +91,15 @@ class ChunkCache:
                 if key[1] not in pending or key[2] != shape:
                     self._drop(key)
 
+    def forget_before(self, first: int | None) -> None:
+        """Drop the chunks of all classes below the first one that is pending; None: nothing is.
+
+        A flush takes the oldest, whatever their class, and nobody may ask for that class again.
+        """
+        with self._lock:
+            for key in [key for key in self._parts if first is None or key[1] < first]:
+                self._drop(key)
+
     def _drop(self, key: tuple[int, int, str]) -> None:
         self.rows -= len(self._parts.pop(key)["MONA_ID"])
 
@@ -143,6 +152,12 @@ def take(
         columns=tuple(columns),
         types=column_types(columns),
     )
+
+
+def first_pending(connection: sqlite3.Connection) -> int | None:
+    """The lowest number of a chunk that is in no file yet, of all classes and kinds; None where all are."""
+    number: int | None = connection.execute("SELECT min(chunk_id) FROM pending").fetchone()[0]
+    return number
 
 
 def newest_revision(connection: sqlite3.Connection) -> int:

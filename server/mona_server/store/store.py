@@ -22,6 +22,9 @@ from mona_server.store.state import State
 
 log = structlog.get_logger(__name__)
 
+_MOST_CHECKED = 10_000
+"""So many files may be remembered as checked before those that are gone are forgotten."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClassInfo:
@@ -51,6 +54,7 @@ class Store:
         """SQLAlchemy engine of ``meta.db``: ``begin()`` to write, ``connect()`` to read."""
         self._chunks = ChunkCache()
         self._checked: set[int] = set()
+        self._checked_most = _MOST_CHECKED
 
     @classmethod
     def open(cls, data_dir: Path | str, settings: Settings | None = None, *, folding: bool = False) -> Store:
@@ -126,6 +130,17 @@ class Store:
             if file.file_id not in self._checked:
                 lake.check_content([file])
                 self._checked.add(file.file_id)
+        if len(self._checked) > self._checked_most:
+            with self.state.reading() as connection:
+                self._checked &= lake.numbers(connection)
+            self._checked_most = len(self._checked) + _MOST_CHECKED
+
+    def forget_flushed(self) -> None:
+        """Drop what was decoded of rows that are in files now. A snapshot does so for its class; this does for those
+        that nobody asks for again."""
+        if self._chunks.rows:
+            with self.state.reading() as connection:
+                self._chunks.forget_before(snapshot.first_pending(connection))
 
     def snapshot_in(self, connection: sqlite3.Connection, tenant: str, context_class: str) -> FactSnapshot:
         """The facts of a class in the caller's read transaction, with no file checked."""

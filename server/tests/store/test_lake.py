@@ -12,6 +12,7 @@ from mona_server.errors import BadRequest, DataDamaged, NotFound
 from mona_server.ingest import deletes
 from mona_server.ingest.lake_process import Keeper
 from mona_server.store import catalog, compact, contexts, lake, state, verify
+from mona_server.store.flush import flush
 from tests.ingest.lab import Crash, Lab, crash_at, numbered
 
 DAY = 86_400_000
@@ -59,6 +60,40 @@ def test_decoded_rows_go_with_the_flush(lab: Lab) -> None:
         lab.send([{"contextId": f"c{i}", "action": "DELETE", "message": {}} for i in range(50)])
         lab.fold()
         lab.flush()
+
+
+def test_decoded_rows_go_with_the_flush_of_a_class_that_nobody_asks_for_again(lab: Lab) -> None:
+    """Forgetting looks at all classes, and keeps what still waits."""
+    for name in ("A", "B", "C"):
+        lab.send(list(numbered(50)), context_class=name)
+        lab.fold()
+        lab.facts(context_class=name)
+    lab.store.forget_flushed()
+    assert lab.store._chunks.rows == 150
+    flush(lab.store, lab.duck, lab.later(), max_rows=200)
+    lab.store.forget_flushed()
+    assert lab.store._chunks.rows == 50
+    lab.flush()
+    lab.store.forget_flushed()
+    assert lab.store._chunks.rows == 0
+
+
+def test_checked_files_are_forgotten_with_the_files(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process remembers of files follows those there are, not all that ever were."""
+    monkeypatch.setattr("mona_server.store.store._MOST_CHECKED", 3)
+    lab.restart()
+    for i in range(8):
+        fill(lab)
+        lab.facts()
+        lab.compact()
+        lake.sweep(lab.store.state.connection, lab.store.lake, lab.later(lake.GRACE_MS))
+        lab.send([{"contextId": f"{i}", "message": {"a": i}}])
+        lab.fold()
+        lab.flush()
+        lab.facts()
+    there = {file.file_id for file in files(lab)}
+    assert there <= lab.store._checked
+    assert len(lab.store._checked) < max(there) / 4
 
 
 def test_flush_is_bounded(lab: Lab) -> None:
