@@ -108,8 +108,8 @@ def message_history(
         read = {row[-1] for row in rows}
         store.check(file for file in files if str(file.path) in read)
         found = [row[:-1] for row in rows]
-    pending = message_columns(chunks)
-    for i in (pending["MONA_ID"] == context_id).nonzero()[0].tolist():
+    pending = message_columns(chunks, context_id)
+    for i in range(len(pending["MONA_ID"])):
         export_ms = pending["MONA_EXPORT_TIMESTAMP"][i]
         found.append(
             (

@@ -180,12 +180,12 @@ def _split_lists(column: PhysicalColumn, values: list[Any]) -> Columns:
     return {column.physical: typed(scalars, TYPES[column.type]), column.list_column: _lists(lists)}
 
 
-def message_columns(chunks: Iterable[tuple[int, bytes]]) -> Columns:
-    """All rows of some ``(revision, body)`` chunks of messages."""
+def message_columns(chunks: Iterable[tuple[int, bytes]], only: str | None = None) -> Columns:
+    """All rows of some ``(revision, body)`` chunks of messages; ``only`` those of one context."""
     rows: list[Any] = []
     revisions: list[int] = []
     for revision, body in chunks:
-        unpacked = _unpack(body)
+        unpacked = [row for row in _unpack(body) if only is None or row[0] == only]
         rows += unpacked
         revisions += [revision] * len(unpacked)
     given = list(zip(*rows, strict=True)) or [()] * 7
