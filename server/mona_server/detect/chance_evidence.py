@@ -17,6 +17,7 @@ from mona_server.detect.shape import Shape
 from mona_server.detect.shocks import Shocks, find_shocks
 from mona_server.detect.source import Axis, Floats, GroupSums
 from mona_server.detect.verses.base import Statistic
+from mona_server.detect.windows import unbroken
 from mona_server.segment import Segment
 
 Comparison = Literal["reference", "everybody", "threshold"]
@@ -151,16 +152,19 @@ class Evidence:
 
     def _take(self, shocks: list[list[Shocks | None]]) -> None:
         """The numbers of the blocks that wait."""
-        windows, groups = self.setting.windows, [block.groups for block in self._waiting]
+        windows, waiting = self.setting.windows, [block.groups for block in self._waiting]
         none, empty = np.zeros((0, 0)), np.zeros((0, 0, 0))
         for block in self._waiting:
             light = replace(block.groups, size=none, count=empty, total=empty, square=empty)
             self.seen.blocks.append(replace(block, groups=light))
             self.seen.sizes.append(block.groups.size.sum(axis=1))
         self._waiting = []
-        for test, by_part in enumerate(self.seen.stats):
-            for kept, part, shared in zip(by_part, self._deviations(groups, test), shocks[test], strict=True):
-                kept.append(chance_series.stats(part, windows, self._placebos, self.weeks, shared))
+        # What a season explains is pooled over a block, so there each block stays alone.
+        batches = [[groups] for groups in waiting] if chance_series.has_season(windows) else [waiting]
+        for groups in batches:
+            for test, by_part in enumerate(self.seen.stats):
+                for kept, part, shared in zip(by_part, self._deviations(groups, test), shocks[test], strict=True):
+                    kept.append(chance_series.stats(part, windows, self._placebos, self.weeks, shared))
 
     def _deviations(self, groups: list[GroupSums], test: int) -> list[Part]:
         """The parts of one test."""
@@ -233,7 +237,7 @@ def row_variance(total: Floats, count: Floats, square: Floats, windows: Windows,
     spread, seen = np.zeros(len(total)), np.zeros(len(total))
     for frames in (windows.target, windows.reference):
         if len(frames):
-            those = chance_series.span(frames)
+            those = unbroken(frames)
             n, t = count[:, those].sum(axis=1), total[:, those].sum(axis=1)
             spread += np.maximum(square[:, those].sum(axis=1) - t * t / np.maximum(n, 1e-9), 0.0)
             seen += n

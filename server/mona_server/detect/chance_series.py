@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from mona_server.detect.shocks import Shocks
 from mona_server.detect.source import Floats
+from mona_server.detect.windows import unbroken
 
 MAX_PLACEBOS = 24
 ENOUGH_CYCLES = 4
@@ -40,13 +41,6 @@ class Windows:
     def learn(self) -> NDArray[np.intp]:
         """The frames from which noise is learnt."""
         return self.reference if len(self.reference) else self.target
-
-
-def span(frames: NDArray[np.intp]) -> NDArray[np.intp] | slice:
-    """Ascending frames as a slice where none is left out, because what a slice takes is not copied."""
-    if len(frames) and int(frames[-1]) - int(frames[0]) + 1 == len(frames):
-        return slice(int(frames[0]), int(frames[-1]) + 1)
-    return frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +78,7 @@ class Stats:
 
 def size_part(size: Floats, base: Floats, windows: Windows) -> Part:
     """``size`` (S, K), ``base`` (K,). Rows alone make a Poisson law: variance 1 - p per expected context."""
-    reference = span(windows.reference)
+    reference = unbroken(windows.reference)
     share = size[:, reference].sum(axis=1) / max(float(base[reference].sum()), 1.0)
     expected = share[:, None] * base
     return Part(size - expected, expected, np.maximum(1 - share, 1e-3))
@@ -94,7 +88,7 @@ def mean_part(total: Floats, count: Floats, row_variance: Floats, base_mean: Flo
     """``total``, ``count`` (S, K); ``base_mean`` (K,): everybody's mean. No reference: compared with everybody."""
     deviation = total - count * base_mean
     if len(windows.reference):
-        reference = span(windows.reference)
+        reference = unbroken(windows.reference)
         seen = np.maximum(count[:, reference].sum(axis=1), 1e-9)
         deviation = deviation - (deviation[:, reference].sum(axis=1) / seen)[:, None] * count
     return Part(deviation, count, row_variance, drawn=True)
@@ -145,10 +139,10 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
         deviation = deviation - loading @ shocks.scores.T
         ahead = shocks.scores[windows.target].sum(axis=0)
         spread = float(ahead @ shocks.inverse @ ahead)
-    learn, cycle, target_span = windows.learn, windows.cycle, span(windows.target)
+    learn, cycle, target_span = windows.learn, windows.cycle, unbroken(windows.target)
     change = deviation[:, target_span].sum(axis=1)
-    here = deviation[:, span(learn)]
-    weight = part.exposure[:, span(learn)]
+    here = deviation[:, unbroken(learn)]
+    weight = part.exposure[:, unbroken(learn)]
     exposure = np.maximum(weight.sum(axis=1), 1e-9)
     if not len(windows.reference):
         here = here - (change / exposure)[:, None] * weight
@@ -283,6 +277,12 @@ def _seasonal_rate(part: Part, windows: Windows) -> tuple[NDArray[np.intp], Floa
     return place, (deviation @ at) / np.maximum(part.exposure @ at, 1e-9)
 
 
+def has_season(windows: Windows) -> bool:
+    """Is there a season to take out: one that can be learnt, and that the target does not hold as a whole?"""
+    cycle = windows.cycle
+    return cycle > 1 and len(windows.reference) >= ENOUGH_CYCLES * cycle and len(windows.target) % cycle > 0
+
+
 def _season_free(part: Part, windows: Windows) -> Floats:
     """Deviations without what repeats with the cycle, where the target does not hold whole cycles.
 
@@ -291,7 +291,7 @@ def _season_free(part: Part, windows: Windows) -> Floats:
     """
     deviation, reference, cycle = part.deviation, windows.reference, windows.cycle
     frames = len(reference)
-    if cycle <= 1 or frames < ENOUGH_CYCLES * cycle or len(windows.target) % cycle == 0:
+    if not has_season(windows):
         return deviation
     place, rate = _seasonal_rate(part, windows)
     rate -= rate.mean(axis=1, keepdims=True)

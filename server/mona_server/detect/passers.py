@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mona_server.detect.levels import INFINITE, Levels, Mask, Sizes, round12, take_sizes
+from mona_server.detect.levels import INFINITE, Levels, Sizes, round12, take_sizes
 from mona_server.detect.signal import Chance, Signal
 from mona_server.detect.source import Axis, Codes, Floats
 from mona_server.detect.verses.base import Verse
@@ -163,8 +163,10 @@ class Passers:
         return self._made[key]
 
 
-def taken(levels: Levels, sizes: Sizes, rows: NDArray[np.intp] | Mask) -> tuple[Levels, Sizes]:
-    """Levels and sizes of some rows, copied, so that nothing larger stays in memory."""
+def taken(levels: Levels, sizes: Sizes, rows: NDArray[np.intp]) -> tuple[Levels, Sizes]:
+    """Levels and sizes of some rows, ascending, copied, so that nothing larger stays in memory."""
+    if len(rows) == len(levels.value):
+        return levels, sizes
     kept = Levels(
         levels.value[rows],
         levels.benchmark[rows],

@@ -93,7 +93,7 @@ def limits_of(inside: Inside, max_candidates: int = MAX_CANDIDATES) -> Limits:
     fraction, least = verse["min_segment_size_fraction"], float(verse["min_segment_size"])
     if verse.type.family == "Drift":
         # Where the sets overlap, a context counts in both.
-        times = 2 if len(plan.union) < len(plan.target) + len(plan.benchmark) else 1
+        times = 2 if plan.overlap else 1
         least = max(
             least / times,
             fraction * min(target, benchmark) / times,  # the ratio is a mean of both shares

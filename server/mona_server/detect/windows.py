@@ -91,10 +91,26 @@ class Plan:
         return np.array([k for k in self.whole if span.first <= k < span.last], dtype=np.intp)
 
     @property
-    def union(self) -> NDArray[np.intp]:
+    def union(self) -> NDArray[np.intp] | slice:
         """Frames of target or benchmark, each once."""
-        spans = (self.target, self.benchmark)
-        return np.array(sorted({k for span in spans for k in range(span.first, span.last)}), dtype=np.intp)
+        first, second = sorted((self.target, self.benchmark), key=lambda span: span.first)
+        if not len(first) or not len(second):
+            return first.frames if len(first) else second.frames
+        if second.first <= first.last:
+            return slice(first.first, max(first.last, second.last))
+        return np.concatenate([np.arange(span.first, span.last) for span in (first, second)])
+
+    @property
+    def overlap(self) -> bool:
+        """Is a frame in both target and benchmark?"""
+        return max(self.target.first, self.benchmark.first) < min(self.target.last, self.benchmark.last)
+
+
+def unbroken(frames: NDArray[np.intp]) -> NDArray[np.intp] | slice:
+    """Ascending frames as a slice where none is left out, because what a slice takes is not copied."""
+    if len(frames) and int(frames[-1]) - int(frames[0]) + 1 == len(frames):
+        return slice(int(frames[0]), int(frames[-1]) + 1)
+    return frames
 
 
 def window_end(cadence: str, now: datetime) -> datetime:

@@ -25,12 +25,14 @@ def groups(rng: np.random.Generator, axes: tuple[int, ...], segments: int) -> Gr
     return GroupSums(axes, np.zeros((segments, len(axes)), np.int32), size, size[None], total, square)
 
 
-def taken(statistic: Statistic, batch: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Evidence, list[list[Stats]]]:
+def taken(
+    statistic: Statistic, batch: int, monkeypatch: pytest.MonkeyPatch, windows: Windows = WINDOWS
+) -> tuple[Evidence, list[list[Stats]]]:
     """The evidence from blocks of different lengths, and its stats."""
     monkeypatch.setattr(chance_evidence, "BATCH", batch)
     rng = np.random.default_rng(3)
     metrics = () if statistic is Statistic.SIZE else (0,)
-    evidence = Evidence(Setting(statistic, "reference", WINDOWS, metrics, metrics, 0.05), groups(rng, (), 1))
+    evidence = Evidence(Setting(statistic, "reference", windows, metrics, metrics, 0.05), groups(rng, (), 1))
     for axes, segments in (((0,), 12), ((1,), 9), ((0, 1), 40), ((0, 2), 3), ((1, 2), 70)):
         evidence.add(Block(groups(rng, axes, segments), (1,) * len(axes)))
     evidence.complete()
@@ -40,6 +42,15 @@ def taken(statistic: Statistic, batch: int, monkeypatch: pytest.MonkeyPatch) -> 
 def joined(some: list[Stats], name: str) -> np.ndarray:
     """One array of all candidates; halves side by side."""
     return np.concatenate([np.array(getattr(one, name)).T if name == "halves" else getattr(one, name) for one in some])
+
+
+def test_blocks_stay_alone_where_a_season_is_pooled_over_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target of ten days does not hold whole weeks."""
+    windows = Windows(np.arange(42, 52), np.arange(42), 7)
+    _, alone = taken(Statistic.AVERAGE, 1, monkeypatch, windows)
+    _, at_once = taken(Statistic.AVERAGE, 1_000, monkeypatch, windows)
+    for name in ("change", "between", "placebo"):
+        assert np.array_equal(joined(at_once[0], name), joined(alone[0], name)), name
 
 
 @pytest.mark.parametrize("statistic", [Statistic.AVERAGE, Statistic.SUM, Statistic.SIZE])

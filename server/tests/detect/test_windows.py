@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mona_server.detect.parameters import CADENCES, DAY_MS, HOUR_MS, period_ms
 from mona_server.detect.source import SourceQuestion, SumsSource
-from mona_server.detect.windows import Plan, Span, window_end, window_ends
+from mona_server.detect.windows import Plan, Span, unbroken, window_end, window_ends
 from mona_server.errors import BadRequest
 from mona_server.segment import Equals, Segment
 from tests.detect.tutorial import verse
@@ -74,13 +76,42 @@ def test_drift_windows_follow_each_other() -> None:
     assert found.target_ms == (T_MS - 14 * DAY_MS, T_MS)
     assert found.benchmark_ms == (T_MS - 56 * DAY_MS, T_MS - 14 * DAY_MS)
     assert found.whole == tuple(range(56))
+    assert not found.overlap
+    assert found.union == slice(0, 56)
+
+
+@pytest.mark.parametrize(
+    ("target", "benchmark", "frames", "overlap"),
+    [
+        (Span(5, 8), Span(0, 3), [0, 1, 2, 5, 6, 7], False),
+        (Span(3, 8), Span(0, 3), [0, 1, 2, 3, 4, 5, 6, 7], False),
+        (Span(2, 8), Span(0, 3), [0, 1, 2, 3, 4, 5, 6, 7], True),
+        (Span(4, 6), Span(3, 8), [3, 4, 5, 6, 7], True),
+        (Span(4, 6), Span(0, 0), [4, 5], False),
+    ],
+)
+def test_frames_of_both_windows_count_once(target: Span, benchmark: Span, frames: list[int], overlap: bool) -> None:
+    """The union of two spans, with or without a gap; a slice where there is none."""
+    found = replace(plan("AverageDrift", target_set_period="2w"), target=target, benchmark=benchmark)
+    assert np.arange(10)[found.union].tolist() == frames
+    assert isinstance(found.union, slice) == (frames == list(range(frames[0], frames[-1] + 1)))
+    assert found.overlap == overlap
+
+
+def test_frames_are_a_slice_where_none_is_left_out() -> None:
+    """So that what is taken of an array is no copy."""
+    assert unbroken(np.array([3, 4, 5])) == slice(3, 6)
+    assert unbroken(np.array([3])) == slice(3, 4)
+    for frames in (np.zeros(0, np.intp), np.array([3, 5])):
+        assert unbroken(frames) is frames
 
 
 def test_latest_benchmark_holds_the_target() -> None:
     """With ``latest`` both windows end at T and share frames."""
     found = plan("AverageDrift", target_set_period="1w", benchmark_set_period="4w", benchmark_set_period_type="latest")
     assert (found.target, found.benchmark) == (Span(21, 28), Span(0, 28))
-    assert len(found.union) == 28
+    assert found.overlap
+    assert found.union == slice(0, 28)
 
 
 def test_latest_with_a_filter_asks_two_questions() -> None:

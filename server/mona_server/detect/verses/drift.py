@@ -33,7 +33,7 @@ from mona_server.detect.parameters import (
 )
 from mona_server.detect.source import Floats, GroupSums
 from mona_server.detect.verses.base import RESOLUTION_IN_FORMULA, Statistic, Verse, VerseType, common, set_sizes
-from mona_server.detect.windows import Plan, drift_plan
+from mona_server.detect.windows import Plan, drift_plan, unbroken
 
 WINDOWS = (
     Parameter("target_set_period", PERIOD, "2w", Group.BASIC, "Length of the recent data that is judged."),
@@ -185,8 +185,8 @@ def series_drift(scene: Scene) -> Levels:
     first, second = plan.whole_of(plan.target), plan.whole_of(plan.benchmark)
     both = np.union1d(first, second)
     empty = np.full(len(series), np.nan)
-    target, benchmark = (series[:, f].mean(axis=1) if len(f) else empty for f in (first, second))
-    std = series[:, both].std(axis=1) if len(both) else empty
+    target, benchmark = (series[:, unbroken(f)].mean(axis=1) if len(f) else empty for f in (first, second))
+    std = series[:, unbroken(both)].std(axis=1) if len(both) else empty
     levels, infinite = level(target, benchmark, std)
     usable = (counts[:, plan.target.frames].sum(axis=1) >= 2) & (counts[:, plan.benchmark.frames].sum(axis=1) >= 2)
     usable &= bool(len(first) and len(second))
