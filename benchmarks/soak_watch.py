@@ -59,15 +59,15 @@ def children(pid: int) -> Iterator[int]:
                 yield from children(int(child))
 
 
-def trend(at_s: np.ndarray, values: np.ndarray) -> Trend:
-    """The trend of samples of one process, by the medians of its minutes: neighbouring samples say nearly the same.
+def trend(at_s: np.ndarray, values: np.ndarray, of: Callable[[np.ndarray], float] = np.median) -> Trend:
+    """The trend of samples of one process, by one number of each minute: neighbouring samples say nearly the same.
 
     A worker that comes and goes is judged by its samples while it lives.
     """
     minutes = np.unique(at_s // 60)
     if len(minutes) < 3:
         return Trend(float(np.median(values)), 0.0, 0.0, 0.0, float(np.max(values)))
-    slope, _, low, high = stats.theilslopes([np.median(values[at_s // 60 == m]) for m in minutes], minutes)
+    slope, _, low, high = stats.theilslopes([of(values[at_s // 60 == m]) for m in minutes], minutes)
     return Trend(float(np.median(values)), float(slope), float(low), float(high), float(np.max(values)))
 
 
@@ -125,11 +125,14 @@ class Watch:
 
     def trends(self, from_s: float, value: str) -> dict[str, Trend]:
         """Process → trend of ``pss_mib``, ``own_mib`` or ``open_files`` from a moment on."""
+        return {name: trend(at_s, values) for name, (at_s, values) in self.series(value, from_s).items()}
+
+    def series(self, value: str, from_s: float = 0) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Process → the moments of its samples (seconds), and the same value then."""
         found: dict[str, list[tuple[float, float]]] = {}
         for sample in self.samples:
             if sample.at_s >= from_s:
                 found.setdefault(sample.process, []).append((sample.at_s, getattr(sample, value)))
         return {
-            name: trend(np.array([at for at, _ in rows]), np.array([v for _, v in rows]))
-            for name, rows in found.items()
+            name: (np.array([at for at, _ in rows]), np.array([v for _, v in rows])) for name, rows in found.items()
         }
