@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,30 +53,25 @@ class Addends:
             return None
         return np.asarray(self.matrix[:, 2 * len(self) + self.gappy.index(metric)], bool)
 
-    def add(
-        self,
-        cell: NDArray[np.int64],
-        cells: int,
-        rows: NDArray[np.int64] | None,
-        size: Floats,
-        out: tuple[Floats, Floats, Floats],
-    ) -> None:
+    def add(self, cells: Any, rows: NDArray[np.int64] | None, size: Floats, out: tuple[Floats, Floats, Floats]) -> None:
         """Write count, total and square of each metric, each (n, segments, frames), into ``out``.
 
-        ``cell`` is that of each item, ``rows`` the row of each item (None: items are rows), and ``size`` (segments, frames)
-        the items of each cell. Of ``cells`` the first ``size.size`` are written.
+        ``cells`` are those of the items (:func:`in_cells`), ``rows`` is the row of each item (None: items are rows), and
+        ``size`` (segments, frames) the items of each cell. The first ``size.size`` cells are written.
         """
-        from scipy.sparse import csc_array
-
         metrics = len(self)
-        if not metrics:
-            return
         matrix = self.matrix if rows is None else self.matrix[rows]
-        ones = csc_array((np.ones(len(cell)), cell, np.arange(len(cell) + 1)), shape=(cells, len(cell)))
-        added = np.asarray(ones @ matrix)[: size.size].T
+        added = np.asarray(cells @ matrix)[: size.size].T
         count, total, square = out
         total[...] = added[:metrics].reshape(total.shape)
         square[...] = added[metrics : 2 * metrics].reshape(total.shape)
         count[...] = size
         for place, m in enumerate(self.gappy, 2 * metrics):
             count[m] = added[place].reshape(size.shape)
+
+
+def in_cells(cell: NDArray[np.int64], cells: int) -> Any:
+    """(cells, items) sparse: a one where an item is in a cell."""
+    from scipy.sparse import csc_array
+
+    return csc_array((np.ones(len(cell)), cell, np.arange(len(cell) + 1)), shape=(cells, len(cell)))

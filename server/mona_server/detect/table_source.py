@@ -15,7 +15,7 @@ import numpy as np
 import re2
 from numpy.typing import NDArray
 
-from mona_server.detect.addends import Addends
+from mona_server.detect.addends import Addends, in_cells
 from mona_server.detect.source import (
     AtomSums,
     Axis,
@@ -229,10 +229,11 @@ class TableSource:
         size = np.bincount(cell, minlength=cells)[: groups * frames].astype(np.float64).reshape(shape)
         metrics = sum(map(len, self._addends))
         count, total, square = (np.empty((metrics, *shape)) for _ in range(3))
-        first = 0
+        first, chosen = 0, in_cells(cell, cells) if metrics else None
         for addends in self._addends:
             some = slice(first, first + len(addends))
-            addends.add(cell, cells, rows, size, (count[some], total[some], square[some]))
+            if len(addends):
+                addends.add(chosen, rows, size, (count[some], total[some], square[some]))
             first = some.stop
         return size, count, total, square
 
