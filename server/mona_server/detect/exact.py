@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from mona_server.detect.levels import Levels, Mask, Scene, moments, take, take_sizes
+from mona_server.detect.levels import Levels, Mask, Scene, take, take_sizes
 from mona_server.detect.source import GroupSums, NetValues, SumsSource
 from mona_server.detect.verses.base import Statistic
 from mona_server.segment import ALL, Segment
@@ -22,12 +22,11 @@ NOISE = 1e-12
 """A difference below this share of the metric's spread is rounding."""
 
 
-def doubtful(scene: Scene, levels: Levels) -> Mask:
-    """(S,): segments whose level has to be computed from net values."""
+def doubtful(scene: Scene, levels: Levels, spread: float) -> Mask:
+    """(S,): segments whose level has to be computed from net values. ``spread``: std of the metric in the baseline."""
     statistic = scene.verse.type.statistic
     if statistic not in (Statistic.AVERAGE, Statistic.STD, Statistic.SUM) or scene.verse.type.family == "Threshold":
         return np.zeros(levels.level.shape, dtype=bool)
-    spread = float(moments(scene.base, scene.metric, scene.offset, slice(None)).std[0])
     with np.errstate(invalid="ignore"):
         tiny = (levels.std < TINY * spread) & (np.abs(levels.value - levels.benchmark) > NOISE * spread)
         return levels.usable & (tiny | (levels.level > ENORMOUS) | levels.infinite)

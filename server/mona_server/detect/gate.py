@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mona_server.detect import exact
 from mona_server.detect.candidates import Block
-from mona_server.detect.levels import Levels, Mask, Parts, Scene, Sizes, round12, take_sizes
+from mona_server.detect.levels import Levels, Mask, Parts, Scene, Sizes, moments, round12, take_sizes
 from mona_server.detect.passers import Part, taken
 from mona_server.detect.source import Codes, GroupSums, SumsSource
 from mona_server.detect.verses.base import Statistic, Verse
@@ -31,6 +31,14 @@ class Inside:
     segment_axes: tuple[int, ...]
     bin_axes: tuple[int, ...] = ()
     """Axis of the categories of each metric, for formulas over distributions."""
+    _spreads: dict[int, float] = field(init=False, compare=False, repr=False, default_factory=dict)
+
+    def spread(self, metric: int) -> float:
+        """Standard deviation of a metric over all frames of the baseline."""
+        if metric not in self._spreads:
+            over_all = moments(self.base, metric, float(self.source.offsets[metric]), slice(None))
+            self._spreads[metric] = float(over_all.std[0])
+        return self._spreads[metric]
 
 
 @dataclass(slots=True)
@@ -63,7 +71,7 @@ def passing(inside: Inside, block: Block, count: Count, *, own_baseline: bool = 
         scene = Scene(verse, inside.plan, block.groups, inside.base, sizes, m, offset, own_baseline, parts)
         levels = verse.type.levels(scene)
         if metric is not None and verse.type.statistic is not Statistic.DISTRIBUTION:
-            for row in np.flatnonzero(exact.doubtful(scene, levels) & sizes.passed):
+            for row in np.flatnonzero(exact.doubtful(scene, levels, inside.spread(m)) & sizes.passed):
                 exact.patch(
                     levels, int(row), exact.again(scene, int(row), source, block.segment(int(row), source.axes))
                 )
