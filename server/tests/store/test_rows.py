@@ -89,6 +89,13 @@ def test_chunks_may_be_decoded_one_by_one(chunks: list[tuple[int, list[Any], lis
         }
 
 
+def test_equal_texts_are_kept_once() -> None:
+    """Decoded rows are held until they are in a file; most texts are one of a few."""
+    facts = [encode_fact(2, f"c{i}", 1, 2, [f"value {i % 3}", True, None]) for i in range(300)]
+    texts = fact_columns([(1, encode_fact_chunk(facts[:150], facts[150:]))], LAYOUTS, COLUMNS)["s"]
+    assert len({id(text) for text in texts}) == 3
+
+
 def test_duckdb_reads_the_columns_as_they_are_meant() -> None:
     """Masked numbers are NULL, not NaN; lists are lists; an all-NULL column takes the type that it is cast to."""
     chunk = encode_fact_chunk(
