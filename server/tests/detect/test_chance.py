@@ -144,8 +144,9 @@ def test_everybodys_mean_is_that_of_the_steady_ones() -> None:
     rng = np.random.default_rng(3)
     spread, level, count = np.array([1.0, 20.0, 5.0]), np.array([3.0, -40.0, 0.0]), rng.poisson(50, (3, 84)) + 1.0
     moved = np.where(np.arange(84) >= 70, 0.8, 0.0)
-    total = count * (level[:, None] + moved) + spread[:, None] * np.sqrt(count) * rng.normal(size=(3, 84))
-    yardstick = Yardstick.of(total, count, spread * spread, WEEKS)
+    noise = spread[:, None] * np.sqrt(count) * rng.normal(size=(3, 84))
+    total = np.asarray(count * (level[:, None] + moved) + noise, np.float64)
+    yardstick = Yardstick.of(total, count, np.array([1.0, 400.0, 25.0]), WEEKS)
     assert yardstick.weights / yardstick.weights[0] == pytest.approx([1, 1 / 400, 1 / 25], rel=0.5)
     assert np.abs(yardstick.mean - moved).std() < 1.3 * np.sqrt(1 / 50)
     assert yardstick.mean[70:].mean() == pytest.approx(0.8, abs=0.15)
