@@ -142,7 +142,8 @@ def _panel(seed: int, segments: int = 300) -> tuple[np.ndarray, np.ndarray]:
 def test_everybodys_mean_is_that_of_the_steady_ones() -> None:
     """Weights are about 1 over the variance of a context, so a shift of all is known as well as the steady ones tell."""
     rng = np.random.default_rng(3)
-    spread, level, count = np.array([1.0, 20.0, 5.0]), np.array([3.0, -40.0, 0.0]), rng.poisson(50, (3, 84)) + 1.0
+    spread, level = np.array([1.0, 20.0, 5.0]), np.array([3.0, -40.0, 0.0])
+    count = np.asarray(rng.poisson(50, (3, 84)) + 1, np.float64)
     moved = np.where(np.arange(84) >= 70, 0.8, 0.0)
     noise = spread[:, None] * np.sqrt(count) * rng.normal(size=(3, 84))
     total = np.asarray(count * (level[:, None] + moved) + noise, np.float64)
