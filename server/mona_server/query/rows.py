@@ -23,8 +23,8 @@ from mona_server.segment import Equals, Segment
 Indexes = NDArray[np.int64]
 Codes = NDArray[np.signedinteger[Any]]
 """Small integers, in the smallest type that serves: the search is bound by memory traffic."""
-PART_ROWS = 1_000_000
-"""The engine hands over about so many rows at a time, so that its copy of them stays small."""
+PART_BYTES = 32 * 2**20
+"""The engine hands over about so much at a time, so that its copy of the rows stays small."""
 QUERIES = 2
 """Queries at a time: one is executed while another is planned or handed over, which a single thread does."""
 SUMS_BYTES = 400 * 2**20
@@ -189,13 +189,14 @@ def _columns(
     edges = question.edges_ms
     window = replace(facts, files=facts.files_between(question.timestamp_field, edges[0], edges[-1]))
     wanted = ", ".join(f"{sql} AS {name}" for name, sql in items.items())
+    part_rows = PART_BYTES // (2 * len(items) + 6 * len(question.metrics))
     columns: dict[str, NDArray[Any]] = {}
     done = 0
 
     def read(part: Facts) -> dict[str, Any]:
         return part.arrays(f"SELECT {wanted} FROM {_rows_sql(part, question, fields, bind)}", bind.values)
 
-    for found in ahead(read, window.parts(PART_ROWS), QUERIES):
+    for found in ahead(read, window.parts(part_rows), QUERIES):
         rows = len(found["k"])
         for name in items:
             values = unmasked(found.pop(name), missing.get(name))

@@ -1,9 +1,8 @@
 """What the search reads: sums per segment and frame, from signed facts (:class:`SumsSource` of ``detect``).
 
-A source loads the rows of its window once, as small integer codes and deviations from the offsets, ordered by frame.
-Sums of a list of axes are then one sparse matrix product per frame, ``A.T @ X``: A has one entry (the sign) per row
-in the column of its segment, X holds 1, x - c and (x - c)² of each metric. Frames are independent, so they run in
-parallel and the bits do not depend on the number of threads. Small segments are dropped before any series is made.
+A source loads the rows of its window once (``rows.py``), as small integer codes and deviations from the offsets, ordered
+by frame. Sets of one or two axes with few cells are summed together (``small_sets.py``); for any other set the rows are
+numbered by segment, without those that are too small (``cells.py``), and summed in a pass of its own (``products.py``).
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from mona_server.query.cells import Digit, supported
 from mona_server.query.conditions import Binder, row_filter, segment_sql
 from mona_server.query.facts import Facts
 from mona_server.query.products import Products
-from mona_server.query.rollup import RollUp
 from mona_server.query.rows import Codes, Elements, Rows, frame_filter_sql, load_rows, relation_of
+from mona_server.query.small_sets import SmallSets
 from mona_server.segment import Condition, Equals, Range, Segment
 
 Indexes = NDArray[np.int64]
@@ -40,12 +39,11 @@ class FactSums:
 
     def __init__(self, facts: Facts, question: SourceQuestion, rows: Rows) -> None:
         self._facts, self._question, self._rows = facts, question, rows
-        self._frames = len(question.edges_ms) - 1
         self._products = Products(rows, facts.engine.threads)
         self._digits = {
             axis: Digit.of(codes) for axis, codes in enumerate(rows.codes) if not isinstance(codes, Elements)
         }
-        self._roll_up = RollUp(self._digits, self.rows, self._products)
+        self._small_sets = SmallSets(self._digits, self.rows, self._products)
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -71,7 +69,7 @@ class FactSums:
     def sums(self, axes: Sequence[int], min_size: float = 1) -> GroupSums:
         """All segments over exactly these axes with at least ``min_size`` contexts in all frames together."""
         min_size = max(min_size, 1)
-        few = self._roll_up.sums(axes, min_size)
+        few = self._small_sets.sums(axes, min_size)
         kept, found = self._grouped(axes, min_size) if few is None else few
         return GroupSums(tuple(axes), kept, *self._products.split(found))
 

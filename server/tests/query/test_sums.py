@@ -16,6 +16,7 @@ from mona_server.config.segmentations import Segmentation
 from mona_server.detect.source import AxisRequest, Effects, GroupSums, SourceQuestion
 from mona_server.detect.table_source import Elements, TableSource, coded
 from mona_server.errors import BadRequest
+from mona_server.query import rows
 from mona_server.query.engines.duckdb import DuckEngine
 from mona_server.query.sums import FactSums, open_source
 from mona_server.segment import MISSING, Condition, Differs, Equals, OneOf, Range, Segment
@@ -159,7 +160,7 @@ def test_frame_filters_bind_their_frames_only(engine: DuckEngine, steps: Any) ->
 
 
 def test_many_rows_and_values_sum_like_the_table(new_lab: Any) -> None:
-    """More values than a byte counts, some missing, some avoided, and enough rows for cells to be rolled up."""
+    """More values than a byte counts, some missing, some avoided, and enough rows for small sets."""
     lab = new_lab(KINDS)
     rng = np.random.default_rng(3)
     for i in range(6000):
@@ -204,6 +205,25 @@ def test_threads_do_not_change_a_bit(tmp_path: Path) -> None:
         answers.append((sums.codes.tobytes(), sums.size.tobytes(), sums.total.tobytes(), sums.square.tobytes()))
         engine.close()
     assert answers[0] == answers[1]
+
+
+def test_a_window_is_read_in_parts(new_lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """File by file, with pending rows after them, and corrections of other days anywhere: the same bits as at once."""
+    lab = new_lab(KINDS)
+    for i in range(60):
+        lab.put(f"id-{i % 45}", i * 7 % 4 * DAY_MS, {"city": f"c{i % 3}", "x": i / 7, "tags": [f"t{i % 4}"]})
+        if i % 13 == 12:
+            lab.flush()
+    question = SourceQuestion(AXES, ("x",), EDGES)
+
+    def answers() -> list[tuple[bytes, ...]]:
+        source = open_source(lab.facts(), question, segmentation_of)
+        sums = [source.sums(axes) for axes in ((), (0,), (1, 2), (0, 3))]
+        return [tuple(a.tobytes() for a in (one.codes, one.size, one.count, one.total, one.square)) for one in sums]
+
+    at_once = answers()
+    monkeypatch.setattr(rows, "PART_BYTES", 0)
+    assert answers() == at_once
 
 
 def test_an_array_field_is_counted_once_a_segment_and_overlaps(new_lab: Any) -> None:

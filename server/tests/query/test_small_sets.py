@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mona_server.query import cells, products, rollup
+from mona_server.query import cells, products, small_sets
 from mona_server.query.cells import Digit, supported
 from mona_server.query.products import Products
-from mona_server.query.rollup import RollUp
 from mona_server.query.rows import Rows
+from mona_server.query.small_sets import SmallSets
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Case:
         made = Rows((), codes, sign, deviations, (None, there), np.zeros(2), starts, None)
         return cls(made, codes, {axis: Digit.of(code) for axis, code in enumerate(codes)})
 
-    def roll_up(self, threads: int = 1) -> RollUp:
-        return RollUp(self.digits, len(self.codes[0]), Products(self.rows, threads))
+    def small_sets(self, threads: int = 1) -> SmallSets:
+        return SmallSets(self.digits, len(self.codes[0]), Products(self.rows, threads))
 
     def grouped(self, axes: Sequence[int], min_size: float) -> dict[tuple[int, ...], Any]:
         """Codes → (width, K), in a pass of its own."""
@@ -91,28 +91,32 @@ SETS = [axes for depth in range(4) for axes in itertools.combinations(range(4), 
 def test_cells_and_groups_are_the_sums_of_their_rows(
     seed: int, rows: int, frames: int, signed: bool, min_size: int
 ) -> None:
-    """Sets that are rolled up and sets that are summed for themselves equal a loop over the rows."""
+    """Small sets together and any set in a pass of its own: a loop over the rows gives the same, and they the same bits."""
     case = Case.of(seed, rows, frames=frames, signed=signed)
-    roll_up = case.roll_up()
+    small = case.small_sets()
     for axes in SETS:
         naive = case.naive(axes, min_size)
-        few = roll_up.sums(axes, min_size)
+        few = small.sums(axes, min_size)
+        grouped = case.grouped(axes, min_size)
+        assert_same(grouped, naive)
         if few is not None:
-            assert_same(by_codes(few), naive)
-        assert_same(case.grouped(axes, min_size), naive)
+            together = by_codes(few)
+            assert {key: sums.tobytes() for key, sums in together.items()} == {
+                key: sums.tobytes() for key, sums in grouped.items()
+            }
 
 
-def test_small_sets_are_rolled_up_and_large_ones_are_not() -> None:
-    """With 200 rows a frame there is room for 25 cells, or 100 for a set alone."""
-    roll_up = Case.of(1, 600).roll_up()
-    assert roll_up.sums((0, 2), 1) is not None
-    assert roll_up.sums((1, 3), 1) is None
+def test_sets_with_many_cells_get_a_pass_of_their_own() -> None:
+    """With 200 rows a frame there is room for 25 cells together, or 100 for a set alone."""
+    small = Case.of(1, 600).small_sets()
+    assert small.sums((0, 2), 1) is not None
+    assert small.sums((1, 3), 1) is None
 
 
 def test_axes_may_be_asked_for_in_any_order() -> None:
     """Codes come in the order of the axes that were asked for."""
     case = Case.of(2, 3000)
-    found = case.roll_up().sums((2, 0), 1)
+    found = case.small_sets().sums((2, 0), 1)
     assert found is not None
     assert_same(by_codes(found), case.naive((2, 0), 1))
 
@@ -122,33 +126,33 @@ def test_what_was_asked_before_does_not_change_a_bit(monkeypatch: pytest.MonkeyP
     case = Case.of(3, 5000, signed=True)
 
     def answers(order: Sequence[tuple[int, ...]], threads: int) -> dict[tuple[int, ...], tuple[bytes, bytes] | None]:
-        roll_up = case.roll_up(threads)
-        found = {axes: roll_up.sums(axes, 1) for axes in order}
+        small = case.small_sets(threads)
+        found = {axes: small.sums(axes, 1) for axes in order}
         return {axes: None if one is None else (one[0].tobytes(), one[1].tobytes()) for axes, one in found.items()}
 
     first = answers(SETS, 1)
     assert sum(one is not None for one in first.values()) > 8
     assert answers(SETS[::-1], 3) == first
     assert all(answers([axes], 1)[axes] == first[axes] for axes in SETS)
-    monkeypatch.setattr(RollUp, "_fitting", lambda *_: set())
+    monkeypatch.setattr(SmallSets, "_fitting", lambda *_: set())
     assert answers(SETS, 1) == first
 
 
 def test_what_is_kept_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums that do not fit any more are made anew, and are right."""
-    monkeypatch.setattr(rollup, "CELLS_BYTES", 8 * 6 * 3 * 60)
+    monkeypatch.setattr(small_sets, "CELLS_BYTES", 8 * 6 * 3 * 100)
     case = Case.of(4, 5000)
-    roll_up = case.roll_up()
+    small = case.small_sets()
     for axes in SETS:
-        found = roll_up.sums(axes, 1)
+        found = small.sums(axes, 1)
         if found is not None:
             assert_same(by_codes(found), case.naive(axes, 1))
-    assert 0 < sum(kept.nbytes for kept in roll_up._kept.values()) <= rollup.CELLS_BYTES
+    assert 0 < sum(kept.nbytes for kept in small._kept.values()) <= small_sets.CELLS_BYTES
 
 
 def test_an_answer_cannot_spoil_the_next_one() -> None:
     """Answers may be views of what is kept, so nobody can write into them."""
-    found = Case.of(5, 5000).roll_up().sums((2, 3), 1)
+    found = Case.of(5, 5000).small_sets().sums((2, 3), 1)
     assert found is not None
     with pytest.raises(ValueError, match="read-only"):
         found[1][:] = 0
@@ -168,6 +172,6 @@ def test_long_frames_are_summed_in_blocks(monkeypatch: pytest.MonkeyPatch) -> No
     """A frame that is longer than a block has the sum of its blocks."""
     case = Case.of(7, 2000)
     monkeypatch.setattr(products, "BLOCK_BYTES", 8 * 6 * 100)
-    found = case.roll_up().sums((0, 1), 1)
+    found = case.small_sets().sums((0, 1), 1)
     assert found is not None
     assert_same(by_codes(found), case.naive((0, 1), 1))
