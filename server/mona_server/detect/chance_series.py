@@ -118,7 +118,9 @@ class Yardstick:
         here = deviation[:, reference]
         between = (here**2).sum(axis=1) / seen
         noise = np.maximum(between, row_variance)
-        weights = 1 / np.maximum(noise, 1e-6 * max(float((noise * seen).sum() / seen.sum()), 1e-300))
+        usual = float((noise * seen).sum() / seen.sum())
+        # Where nothing varies all are as steady as each other.
+        weights = 1 / np.maximum(noise, 1e-6 * usual) if usual > 1e-150 else np.ones(len(noise))
         weighed = np.maximum(weights @ count, 1e-300)
         return cls(weights @ deviation / weighed, weights)
 

@@ -88,7 +88,11 @@ def moderation(
         none = np.zeros(len(rows))
         cycle = None if weekly is None else none + weekly[1]
         return Moderation(rows, none, none + 1, np.maximum(rows, floor), 1.0, UNTAUGHT, cycle)
-    log_size, log_frames = np.log(np.maximum(size, 1.0)), np.log(np.maximum(frames, 1.0))
+    # Beyond what could be learnt from, curves stay level: a parabola would run away.
+    log_size, log_frames = (
+        np.clip(one, one[usable].min(), one[usable].max())
+        for one in (np.log(np.maximum(size, 1.0)), np.log(np.maximum(frames, 1.0)))
+    )
     # Two halves share the means that were taken off: the variance of n - 1 is (n - 1)/(n - 2) times what they show.
     shared = (seasons - 1) / max(seasons - 2, 1.0)
     apart = np.log(halves[0][usable]) - np.log(halves[1][usable])
