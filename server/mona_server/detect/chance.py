@@ -4,8 +4,8 @@ A candidate's change is a sum of deviations over the judged frames, ``x``, with 
 dispersion per unit of exposure (a context, mostly), E_T and E_R the exposure in the judged and in the reference frames.
 
 - **Frames, not rows.** D is measured between frames, so what moves all rows of a day together counts once.
-- **Moderation.** One segment's D from a few weeks is noise itself; :mod:`moderated` weighs it against what all
-  candidates let expect (empirical Bayes).
+- **Pooling.** One segment's D from a few weeks is noise itself. :func:`pooled_dispersion` shrinks it towards what its
+  rows alone would give times a factor that depends on size and is learnt from all candidates (empirical Bayes).
 - **Many tests.** :func:`tail_score` is ``-log p + log prior``; priors sum to one over all candidates, so accepting
   scores above ``-log α`` keeps the chance of any false one below α (weighted Bonferroni).
 - **Heavy tails, dependence.** The same statistic over placebo windows of the reference frames has the same tails and
@@ -122,18 +122,14 @@ def turmoil(z: Floats, size: Floats) -> Floats:
     """(C, W) how much wider than usual all candidates of about the same size scatter in a window; at least 1.
 
     On the day of a storm everything moves, each in its own way. A candidate stands out when it moves more than the
-    others do. The spread is 1.4826 times the median of ``|z|`` (C, W), taken again without those beyond three times as much:
-    what moved, with all that shares its contexts, is no measure of how wild a window is.
+    others do. The spread is 1.4826 times the median of ``|z|`` (C, W), so a few real changes do not hide themselves.
     """
     out = np.ones(z.shape)
     bins = min(len(z) // TAIL_BIN, 4)
     if bins < 1:
         return out
     for part in np.array_split(np.argsort(size, kind="stable"), bins):
-        away = np.abs(z[part])
-        spread = 1.4826 * np.median(away, axis=0)
-        near = np.where(away <= 3 * spread, away, np.nan)
-        out[part] = np.maximum(1.4826 * np.nanmedian(near, axis=0), 1.0)
+        out[part] = np.maximum(1.4826 * np.median(np.abs(z[part]), axis=0), 1.0)
     return out
 
 
@@ -163,12 +159,11 @@ def tail_weights(placebo: NDArray[np.float32], size: Floats) -> Floats:
     quantiles far out are matched with those of Student's t; a straight line over log size smooths them.
     """
     candidates, windows = placebo.shape
-    said = np.flatnonzero(placebo.any(axis=1))  # nothing is said about what is too small
-    bins = min(len(said) // TAIL_BIN, 8)
+    bins = min(candidates // TAIL_BIN, 8)
     if bins < 1 or windows < 4:
         return np.zeros((candidates, 2))
     log_size = np.log(np.maximum(size, 1.0))
-    order = said[np.argsort(log_size[said], kind="stable")]
+    order = np.argsort(log_size, kind="stable")
     out = np.zeros((candidates, 2))
     parts = np.array_split(order, bins)
     middles = [float(log_size[part].mean()) for part in parts]
@@ -197,21 +192,71 @@ def far_quantiles(values: NDArray[np.float32]) -> tuple[list[float], tuple[list[
 
 
 def _weight_of(quantile: float, level: float) -> float:
-    """Inverse degrees of freedom of the Student law whose quantile at ``level`` is this one.
-
-    Lighter tails have a negative one, from the first term of the same expansion in 1/ν: cut off at 0, luck would make
-    tails heavier and never lighter.
-    """
+    """Inverse degrees of freedom of the Student law whose quantile at ``level`` is this one; 0 for lighter tails."""
     from scipy.special import ndtri
 
     low, high = 0.0, HEAVIEST
     wanted = float(ndtri(level))
     if quantile <= wanted:
-        return 4 * (quantile - wanted) / (wanted**3 + wanted)
+        return 0.0
     for _ in range(30):
         middle = (low + high) / 2
         low, high = (middle, high) if heavy_tailed(np.array(quantile), np.array(middle)) > wanted else (low, middle)
     return (low + high) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Dispersion:
+    """(C,) pooled dispersion, and how much weight a candidate's own frames got (0 = none, 1 = all)."""
+
+    value: Floats
+    own_weight: float
+
+
+def pooled_dispersion(
+    between: Floats, rows: Floats, size: Floats, halves: tuple[Floats, Floats], weekly: Floats | None, dof: float
+) -> Dispersion:
+    """Dispersion per unit of exposure, shrunk over candidates.
+
+    ``between`` (C,) is each candidate's own estimate between frames, with ``dof`` degrees of freedom; ``rows`` what
+    independent rows would give; ``size`` contexts; ``halves`` the own estimate from every other cycle, which shows
+    how noisy it is; ``weekly`` the estimate between cycles, where there are enough.
+
+    log(between/rows) = f(log size) + own part; f is a parabola fitted over all candidates; own parts keep the share
+    ``1 - sampling variance / variance`` (empirical Bayes). The ratio of weekly to daily dispersion, which is above one
+    where days of a week move together, is shrunk alike and counts where above one.
+    """
+    floor = 1e-12 * max(float(rows.max(initial=0.0)), 1e-300)
+    log_ratio = np.log(np.maximum(between, floor)) - np.log(np.maximum(rows, floor))
+    usable = (rows > floor) & (between > floor)
+    if int(usable.sum()) < 20 or dof < 3:
+        # Too few candidates or frames to learn from: the larger of the two, never below the rows'.
+        return Dispersion(np.maximum(np.maximum(between, rows), floor), 1.0)
+    design = np.vander(np.log(np.maximum(size, 1.0)), 3)
+    # Orders of magnitude apart, the powers of log size are nearly collinear: scale them for the fit.
+    scale = np.abs(design[usable]).max(axis=0)
+    fit = design / scale @ np.linalg.lstsq(design[usable] / scale, log_ratio[usable], rcond=None)[0]
+    first, second = (np.log(np.maximum(h[usable], floor)) for h in halves)
+    sampling = float(np.var(first - second)) / 4
+    spread = float(np.var((log_ratio - fit)[usable]))
+    own = float(np.clip(1 - sampling / spread, 0.0, 1.0)) if spread > 0 else 0.0
+    shrunk = fit + own * np.where(usable, log_ratio - fit, 0.0)
+    # Means of logarithms lie below logarithms of means, so the level is set by the mean; single bursts count as five.
+    ratio = np.minimum(np.exp(log_ratio - shrunk)[usable], 5.0)
+    shrunk = shrunk + np.log(max(float(ratio.mean()), 1.0))
+    if weekly is not None:
+        log_weekly = np.log(np.maximum(weekly, floor)) - np.log(np.maximum(between, floor))
+        shrunk = shrunk + np.maximum(_shrink(log_weekly, usable, dof), 0.0)
+    return Dispersion(np.maximum(rows, floor) * np.exp(shrunk), own)
+
+
+def _shrink(log_ratio: Floats, usable: NDArray[np.bool_], dof: float) -> Floats:
+    """Ratios of two dispersions towards their median; the sampling variance of log F is about 2/dof1 + 2/dof2."""
+    weeks = max((dof + 7) / 7 - 1, 1.0)
+    sampling, spread = 2 / weeks + 2 / dof, float(np.var(log_ratio[usable]))
+    middle = float(np.median(log_ratio[usable]))
+    own = float(np.clip(1 - sampling / spread, 0.0, 1.0)) if spread > 0 else 0.0
+    return np.asarray(middle + own * np.where(usable, log_ratio - middle, 0.0), np.float64)
 
 
 @dataclass(frozen=True, slots=True)

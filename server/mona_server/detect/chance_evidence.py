@@ -67,7 +67,7 @@ class Evidence:
         tests = max(len(setting.metrics), 1)
         self._parts = 2 if setting.statistic is Statistic.SUM else 1
         windows = setting.windows
-        self.placebos = (
+        self._placebos = (
             chance_series.placebo_windows(windows) if setting.comparison == "reference" else np.zeros((0, 0))
         )
         cycles = len(windows.learn) // windows.cycle if windows.cycle > 1 else 0
@@ -164,7 +164,7 @@ class Evidence:
         for groups in batches:
             for test, by_part in enumerate(self.seen.stats):
                 for kept, part, shared in zip(by_part, self._deviations(groups, test), shocks[test], strict=True):
-                    kept.append(chance_series.stats(part, windows, self.placebos, self.weeks, shared))
+                    kept.append(chance_series.stats(part, windows, self._placebos, self.weeks, shared))
 
     def _deviations(self, groups: list[GroupSums], test: int) -> list[Part]:
         """The parts of one test."""

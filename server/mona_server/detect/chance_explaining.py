@@ -227,7 +227,7 @@ class Explaining:
 
         That dispersions are estimates is no reason to prefer a weaker description; it is asked of each when named.
         """
-        part = replace(self.parts[i], unsure=np.zeros(len(self.parts[i].moderated)))
+        part = replace(self.parts[i], unsure=np.zeros(len(self.parts[i].pooled)))
         z = part.stats.change[rows] / np.sqrt(np.maximum(part.variance[rows], 1e-300))
         bent = self.judge.bent(self.test, z, rows, part)
         return np.asarray(np.where(np.abs(bent) > 1, (z / np.where(bent == 0, 1, bent)) ** 2, 1.0), np.float64)

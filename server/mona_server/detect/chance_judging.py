@@ -14,11 +14,13 @@ from mona_server.detect import chance
 from mona_server.detect.chance_evidence import Evidence
 from mona_server.detect.chance_series import Stats
 from mona_server.detect.deviates import count_z, joint_z
-from mona_server.detect.moderated import Moderation, moderation
 from mona_server.detect.passers import code_of
 from mona_server.detect.source import Floats, SumsSource
+from mona_server.detect.verses.base import Statistic
 from mona_server.segment import Segment
 
+FEW = 10.0
+"""A dispersion with fewer degrees of freedom leans on the pooled one, each missing one with the weight of two."""
 MIN_JUDGED = 10.0
 """With fewer expected contexts in the judged frames nothing is said about a segment."""
 SET_ASIDE = 0.2
@@ -27,21 +29,36 @@ SET_ASIDE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """Stats of one part over all candidates, with the moderated dispersion."""
+    """Stats of one part over all candidates, with the pooled dispersion."""
 
     stats: Stats
-    moderated: Floats
-    """(C,) what is known of the dispersion: a candidate's own one, moderated by those of all."""
-    moderation: Moderation | None
+    pooled: Floats
+    own_weight: float
+    freedom: tuple[float, float]
+    """Degrees of freedom of the own dispersions between frames and between cycles."""
     turmoil: Floats
     """(C,) how much wider than usual all scatter in the judged frames, see :func:`chance.turmoil`."""
     unsure: Floats | None = None
     """(C,) excess kurtosis of a deviate, because its dispersion is an estimate; only where there are no placebos."""
 
     @property
+    def own(self) -> Floats:
+        """(C,) each candidate's own dispersion, the larger of that between frames and that between cycles.
+
+        Of few cycles one is often wide by luck, so what has fewer than ten degrees of freedom leans on the pooled one.
+        """
+        frames, cycles = self.freedom
+        between, weekly = (
+            (dof * own + lean * self.pooled) / (dof + lean)
+            for dof, own in ((frames, self.stats.between), (cycles, self.stats.weekly))
+            for lean in (max(1.0, 2 * (FEW - dof)),)
+        )
+        return np.asarray(np.maximum(between, weekly), np.float64)
+
+    @property
     def dispersion(self) -> Floats:
-        """(C,) of the judged frames."""
-        return np.asarray(self.moderated * self.turmoil**2, np.float64)
+        """(C,) the larger of the pooled one, because quiet weeks may be luck, and its own, because bursts are not."""
+        return np.asarray(np.maximum(self.pooled, self.own) * self.turmoil**2, np.float64)
 
     @property
     def variance(self) -> Floats:
@@ -65,16 +82,19 @@ class Judging:
         """(1 + C,) of everybody, then of each candidate."""
         if not base_allowed and len(depths) > 1:
             self.log_prior[1:] = chance.depth_prior(depths[1:]) - np.log(len(self.seen.stats))
-        self.joined = [[self._join(part, test) for part in by_part] for test, by_part in enumerate(self.seen.stats)]
+        self.joined = [
+            [self._join(part, test, sized=i == 0 and evidence.sized) for i, part in enumerate(by_part)]
+            for test, by_part in enumerate(self.seen.stats)
+        ]
         self._placebos = [self._placebo_z(parts) for parts in self.joined]
         self.tails = [chance.tail_weights(z, self.size) for z in self._usual(self._placebos)]
 
-    def _join(self, blocks: list[Stats], test: int) -> Joined:
+    def _join(self, blocks: list[Stats], test: int, *, sized: bool) -> Joined:
         if not blocks:
             none = np.zeros(0)
             empty = np.zeros((0, 0), np.float32)
             return Joined(
-                Stats(none, none, none, none, none, (none, none), none, empty, empty, empty, none), none, None, none
+                Stats(none, none, none, none, none, (none, none), none, empty, empty, none), none, 0.0, (0.0, 0.0), none
             )
 
         def whole(name: str) -> Any:
@@ -90,37 +110,34 @@ class Judging:
             row_variance=whole("row_variance"),
             placebo=whole("placebo"),
             without=whole("without"),
-            without_weekly=whole("without_weekly"),
             frames=whole("frames"),
         )
         windows = self.setting.windows
-        learn, cycle = len(windows.learn), windows.cycle
-        seasonal = learn >= 3 * cycle
-        dof = learn - (cycle if seasonal else 1)
-        whole_cycles = self.evidence.weeks and len(windows.target) >= cycle
-        learnt = moderation(
+        dof = len(windows.learn) - (windows.cycle if len(windows.learn) >= 3 * windows.cycle else 1)
+        pooled = chance.pooled_dispersion(
             stats.between,
             stats.row_variance,
             self.size,
-            stats.frames,
             stats.halves,
-            float(dof),
-            (stats.weekly, learn // cycle - 1.0) if whole_cycles else None,
-            learn / cycle if seasonal else learn,
+            stats.weekly if self.evidence.weeks else None,
+            dof,
         )
-        joined = Joined(stats, learnt.dispersion(stats.between, stats.weekly), learnt, np.ones(len(self.size)))
+        weekly = self.evidence.weeks and len(windows.target) >= windows.cycle
+        freedom = (float(dof), len(windows.learn) // windows.cycle - 1.0 if weekly else float(dof))
+        joined = Joined(stats, pooled.value, pooled.own_weight, freedom, np.ones(len(self.size)))
         if self.setting.comparison != "reference":
-            ratio = stats.between / np.maximum(learnt.prior, 1e-300)
+            ratio = stats.between / np.maximum(pooled.value, 1e-300)
             kurtosis = self.setting.shapes[test].kurtosis / np.maximum(stats.target_exposure, 1.0)
             unsure = chance.unsure_of_dispersion(ratio, np.minimum(stats.frames - 1, dof), kurtosis)
             least = self.evidence.least_variance(test)
-            return replace(joined, moderated=np.maximum(joined.moderated, least), unsure=unsure)
+            return replace(joined, pooled=np.maximum(pooled.value, least), unsure=unsure)
         error = np.sqrt(np.maximum(joined.variance, 1e-300))
-        # Where one segment grows, the shares of all others shrink alike, and where its mean rises, all others lie lower
-        # beside everybody's: that is no storm.
-        alike = chance.weighted_median(
-            stats.change / np.maximum(stats.target_exposure, 1e-9), stats.target_exposure / error
-        )
+        alike = 0.0
+        if sized:
+            # Where one segment grows, the shares of all others shrink alike: that is no storm.
+            alike = chance.weighted_median(
+                stats.change / np.maximum(stats.target_exposure, 1e-9), stats.target_exposure / error
+            )
         z = (stats.change - alike * stats.target_exposure) / error
         return replace(joined, turmoil=chance.turmoil(z[:, None], self.size)[:, 0])
 
@@ -137,7 +154,7 @@ class Judging:
         for i, (part, change) in enumerate(zip(parts, changes, strict=True)):
             t, r = part.stats.target_exposure[rows], part.stats.reference_exposure[rows]
             judged &= (t >= MIN_JUDGED) & (r >= MIN_JUDGED)
-            if i == 0 and self.evidence.sized:
+            if i == 0 and self.setting.statistic in (Statistic.SIZE, Statistic.SUM):
                 z = count_z(change, t, r) / np.sqrt(np.maximum(part.dispersion[rows], 1e-300))
             else:
                 z = change / np.sqrt(np.maximum(part.variance[rows], 1e-300))
@@ -159,34 +176,19 @@ class Judging:
 
     def _placebo_z(self, parts: list[Joined]) -> NDArray[np.float32]:
         """(C, W) deviates of the placebo windows, with the dispersion that the frames outside of each would give."""
-        each: list[Floats] = []
-        for i, part in enumerate(parts):
-            stats = part.stats
-            if not stats.placebo.size or part.moderation is None:
-                return np.zeros(stats.placebo.shape, np.float32)
-            outside = 1 - self.evidence.placebos.mean(axis=0)
-            left = part.moderation.dispersion(stats.without, stats.without_weekly, outside)
-            np.maximum(left, 1e-300, out=left)  # in place: there are many, each seen only here
-            np.sqrt(left, out=left)
-            z = np.divide(
-                self._placebo_counts(stats) if i == 0 and self.evidence.sized else stats.placebo, left, out=left
-            )
-            judged = (stats.target_exposure >= MIN_JUDGED) & (stats.reference_exposure >= MIN_JUDGED)
+        each = []
+        for part in parts:
+            without = np.maximum(part.stats.without, 1e-3)
+            left = part.pooled[:, None] * without**part.own_weight
+            np.maximum(left, part.own[:, None] * without, out=left)  # in place: there are many, each seen only here
+            np.maximum(left, 1e-300, out=left)
+            z = np.divide(part.stats.placebo, np.sqrt(left, out=left), out=left)
+            judged = (part.stats.target_exposure >= MIN_JUDGED) & (part.stats.reference_exposure >= MIN_JUDGED)
             z[~judged] = 0.0
-            z /= chance.turmoil(z, self.size)
+            if z.size:
+                z /= chance.turmoil(z, self.size)
             each.append(z)
         return np.asarray(each[0] if len(each) == 1 else joint_z(each), np.float32)
-
-    def _placebo_counts(self, stats: Stats) -> Floats:
-        """(C, W) deviates of counts of the placebo windows, as those of the judged frames are taken.
-
-        A window holds the same share of everybody's contexts and of those that a segment is expected to have.
-        """
-        base = self.base.size[0, self.setting.windows.reference]
-        inside = stats.reference_exposure[:, None] * (base @ self.evidence.placebos) / max(float(base.sum()), 1.0)
-        rest = stats.reference_exposure[:, None] - inside
-        error = np.sqrt(inside + inside**2 / np.maximum(rest, 1e-9))
-        return count_z(stats.placebo * error, inside, rest)
 
     def _usual(self, placebos: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """Without the wildest fifth of single frames: sudden changes of the past are no measure of what is usual."""

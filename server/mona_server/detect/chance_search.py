@@ -18,7 +18,7 @@ from mona_server.detect.chance_judging import Judging
 from mona_server.detect.source import SumsSource
 from mona_server.segment import Segment
 
-AIM = 0.5
+AIM = 0.8
 """Share of the tolerated rate that is used: p-values are estimates, too, and the rate has to hold."""
 
 

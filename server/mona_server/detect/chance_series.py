@@ -71,9 +71,7 @@ class Stats:
     placebo: NDArray[np.float32]
     """(S, W): change of a placebo window over the root of its exposure term."""
     without: NDArray[np.float32]
-    """(S, W): dispersion between the frames outside of the placebo window."""
-    without_weekly: NDArray[np.float32]
-    """The same between whole cycles; (S, 0) where ``weekly`` is none of its own."""
+    """(S, W): dispersion outside of the placebo window, as a share of the whole."""
     frames: Floats
     """How many frames like one another would hold the exposure that the noise is learnt from: (Σw)²/Σw²."""
 
@@ -165,7 +163,7 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
         by_week = (weeks - weeks.mean(axis=1, keepdims=True)) ** 2 * (count / free)
         weekly = np.maximum(by_week.sum(axis=1) / exposure, floor)
     reference = np.asarray(exposure if len(windows.reference) else np.full(len(exposure), np.inf), np.float64)
-    placebo = without = without_weekly = np.zeros((len(change), 0), np.float32)
+    placebo, without = np.zeros((len(change), 0), np.float32), np.zeros((len(change), 0), np.float32)
     if len(windows.reference) and placebos.shape[1]:
 
         def over(series: Floats) -> Floats:  # single frames are their own sums
@@ -187,19 +185,19 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
         outside = np.maximum(len(learn) - placebos.sum(axis=0), 1.0)
         shift = over(centred) ** 2 * (len(learn) / max(len(learn) - lost, 1)) / outside
         left = (squares.sum(axis=1)[:, None] - over(squares) - shift) / rest
-        without = np.maximum(left, floor[:, None]).astype(np.float32)
         if by_week.size:
             weeks_of = placebos[len(learn) - whole :].reshape(-1, cycle, placebos.shape[1]).mean(axis=1)
             outside = np.maximum(len(weeks_of) - weeks_of.sum(axis=0), 1.0)
             left_weeks = by_week.sum(axis=1)[:, None] - by_week @ weeks_of - summed**2 / outside
-            without_weekly = np.maximum(left_weeks / rest, floor[:, None]).astype(np.float32)
+            left = np.maximum(left, left_weeks / rest)
+        left = np.maximum(left, floor[:, None])
+        without = (left / np.maximum(np.maximum(between, weekly), 1e-300)[:, None]).astype(np.float32)
     target = np.asarray(part.exposure[:, target_span].sum(axis=1), np.float64)
     if spread:
         # The exposure to the shocks is an estimate, too: its variance times the shocks of the judged frames.
         alone = target + target * target / reference
         larger: Floats = 1 + spread * exposure / len(learn) / np.maximum(alone, 1e-9)
         between, weekly = between * larger, weekly * larger
-        without, without_weekly = ((part * larger[:, None]).astype(np.float32) for part in (without, without_weekly))
     return Stats(
         change,
         target,
@@ -210,7 +208,6 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
         part.row_variance,
         placebo,
         without,
-        without_weekly,
         exposure**2 / np.maximum((weight**2).sum(axis=1), 1e-300),
     )
 

@@ -27,7 +27,7 @@ from mona_server.segment import Segment
 Key = tuple[int, Segment]
 """Number of the metric among the tested ones, and segment."""
 
-FRAMES = "variation between frames, moderated by all segments, with placebo windows"
+FRAMES = "variation between frames, pooled over segments, with placebo windows"
 OFF = "off"
 HARD_LIMIT = "a hard limit needs no evidence"
 SHAPE = "chi-square law of the divergence, widened by what halves of the benchmark differ"

@@ -63,14 +63,6 @@ def test_tails_are_learnt_from_placebos(dof: int) -> None:
     assert np.median(lower) < 0.03
 
 
-def test_luck_of_normal_deviates_does_not_average_to_heavy_tails() -> None:
-    """Bins in which the tail is light by luck count against those in which it is heavy."""
-    rng = np.random.default_rng(6)
-    size = rng.uniform(50, 5000, 2400)
-    weights = [chance.tail_weights(rng.standard_normal((2400, 15)).astype(np.float32), size) for _ in range(10)]
-    assert np.mean(weights) < 0.005
-
-
 def test_small_segments_may_have_heavier_tails_than_large_ones() -> None:
     """The curve over size falls where only small segments are wild."""
     rng = np.random.default_rng(3)
@@ -80,6 +72,28 @@ def test_small_segments_may_have_heavier_tails_than_large_ones() -> None:
     upper = chance.tail_weights(placebo.astype(np.float32), size)[:, 1]
     assert upper[size < 60].mean() > 0.12
     assert upper[size > 1500].mean() < 0.05
+
+
+def test_pooling_beats_each_segments_own_dispersion() -> None:
+    """With few frames the shrunk dispersion is closer to the truth than the segment's own."""
+    rng = np.random.default_rng(0)
+    candidates, frames = 800, 30
+    size = np.exp(rng.uniform(4, 8, candidates))
+    true = np.exp(0.2 * np.log(size) - 1 + 0.1 * rng.standard_normal(candidates))
+    noise = true[:, None] * rng.standard_normal((candidates, frames)) ** 2
+    halves = (noise[:, ::2].mean(axis=1), noise[:, 1::2].mean(axis=1))
+    own = noise.mean(axis=1)
+    pooled = chance.pooled_dispersion(own, np.ones(candidates), size, halves, None, frames - 1)
+    error = np.abs(np.log(pooled.value / true)).mean()
+    assert error < 0.5 * np.abs(np.log(own / true)).mean()
+    assert 0 <= pooled.own_weight < 0.6
+
+
+def test_few_candidates_are_not_pooled() -> None:
+    """Without enough to learn from, the larger of both estimates stands."""
+    two = np.array([2.0, 0.5])
+    pooled = chance.pooled_dispersion(two, np.ones(2), np.ones(2), (two, two), None, 20)
+    assert pooled.value.tolist() == [2.0, 1.0]
 
 
 def test_limits_follow_placebo_maxima_but_never_fall_below_bonferroni() -> None:
@@ -179,10 +193,7 @@ def test_a_burst_inside_of_a_placebo_window_is_no_noise_outside() -> None:
     windows = placebo_windows(WEEKS)
     found = stats_of(part, WEEKS, windows, True)
     holds = windows[7] > 0
-    share = found.without[0] / found.between[0]
-    assert share[holds].max() < 0.2 < share[~holds].min()
-    weekly = found.without_weekly[0] / found.weekly[0]
-    assert weekly[holds].max() < 0.2 < weekly[~holds].min()
+    assert found.without[0, holds].max() < 0.2 < found.without[0, ~holds].min()
 
 
 def test_placebo_windows_look_like_the_target() -> None:
@@ -224,7 +235,7 @@ def test_a_shock_that_is_one_segments_own_noise_does_not_make_it_quiet() -> None
     windows = placebo_windows(WEEKS)
     plain, found = (stats_of(part, WEEKS, windows, True, shocks) for shocks in (None, own))
     assert found.between[0] >= 0.9 * min(plain.between[0], 1.0)
-    assert found.without[0].min() >= 0.9 * min(plain.between[0], 1.0)
+    assert (found.between[0] * found.without[0]).min() >= 0.9 * min(plain.between[0], 1.0)
 
 
 def test_noise_has_no_shocks() -> None:
