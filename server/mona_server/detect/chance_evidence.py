@@ -12,10 +12,10 @@ import numpy as np
 
 from mona_server.detect import chance_series
 from mona_server.detect.candidates import Block
-from mona_server.detect.chance_series import Part, Stats, Windows, Yardstick
+from mona_server.detect.chance_series import Part, Stats, Windows
 from mona_server.detect.shape import Shape
 from mona_server.detect.shocks import Shocks, find_shocks
-from mona_server.detect.source import Axis, Floats, GroupSums
+from mona_server.detect.source import Floats, GroupSums
 from mona_server.detect.verses.base import Statistic
 from mona_server.detect.windows import unbroken
 from mona_server.segment import Segment
@@ -62,8 +62,8 @@ class _Candidates:
 class Evidence:
     """Collects what is needed to judge the candidates of one verse in one baseline."""
 
-    def __init__(self, setting: Setting, base: GroupSums, axes: Sequence[Axis]) -> None:
-        self.setting, self.base, self.axes = setting, base, axes
+    def __init__(self, setting: Setting, base: GroupSums) -> None:
+        self.setting, self.base = setting, base
         tests = max(len(setting.metrics), 1)
         self._parts = 2 if setting.statistic is Statistic.SUM else 1
         windows = setting.windows
@@ -74,8 +74,6 @@ class Evidence:
         self.weeks = cycles >= chance_series.ENOUGH_CYCLES
         self._waiting: list[Block] = []
         self._shocks: list[list[Shocks | None]] | None = None
-        self.yardsticks: list[tuple[Yardstick, tuple[Segment, ...]] | None] = [None] * tests
-        """Of each test, where there is one: everybody's mean, and the segments that its weights are of."""
         self.seen = _Candidates([], [], [[[] for _ in range(self._parts)] for _ in range(tests)])
 
     def add(self, block: Block) -> None:
@@ -89,10 +87,7 @@ class Evidence:
     def complete(self) -> None:
         """After the last block: the shocks of each part of each test, then the blocks that still wait."""
         if self._shocks is None:
-            plain = [b for b in self._waiting if not b.union]
-            if self.setting.comparison == "reference" and self.setting.statistic is not Statistic.SIZE:
-                self.yardsticks = [self._yardstick(plain, test) for test in range(len(self.seen.stats))]
-            self._shocks = self._found(plain)
+            self._shocks = self._found([b for b in self._waiting if not b.union])
         if self._waiting:
             self._take(self._shocks)
 
@@ -119,26 +114,6 @@ class Evidence:
                 ]
             )
         return shocks
-
-    def _yardstick(self, blocks: Sequence[Block], test: int) -> tuple[Yardstick, tuple[Segment, ...]] | None:
-        """Everybody's mean, weighed by the values of the field in which steady and wide ones differ most."""
-        windows, best, steadiest = self.setting.windows, None, np.inf
-        whole = self.moments(self.base, test)
-        everybody = row_variance(whole[0], whole[1], whole[2], windows, np.zeros(1))
-        for block in blocks:
-            if self.axes[block.groups.axes[0]].overlapping:
-                continue
-            parts = self.moments(block.groups, test)
-            total, count, square = (
-                np.vstack([part, one[0] - part.sum(axis=0)]) for part, one in zip(parts, whole, strict=True)
-            )
-            rows = row_variance(total, count, square, windows, everybody)
-            found = Yardstick.of(total, count, rows, windows)
-            spread = found.spread(count[:, windows.reference].sum(axis=1))
-            if spread < steadiest:
-                steadiest = spread
-                best = found, tuple(block.segment(s, self.axes) for s in range(len(block)))
-        return best
 
     @property
     def sized(self) -> bool:
@@ -178,8 +153,6 @@ class Evidence:
             base_total, base_count, base_square = self.moments(base, test)
             if setting.comparison == "threshold":
                 mean = np.full(base_count.shape[1], setting.threshold)
-            elif (yardstick := self.yardsticks[test]) is not None:
-                mean = yardstick[0].mean
             else:
                 mean = (base_total / np.maximum(base_count, 1e-9))[0]
             everybody = row_variance(base_total, base_count, base_square, windows, np.zeros(1))

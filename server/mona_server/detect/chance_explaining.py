@@ -125,16 +125,9 @@ class Explaining:
         spans = [target]
         if len(windows.reference):
             spans.append((int(windows.reference[0]), int(windows.reference[-1]) + 1))
-        yardstick = judge.evidence.yardsticks[self.test]
-        weighed = yardstick[1] if yardstick else ()
-        atoms = judge.source.atoms([*(judge.segment(c) for c in batch), *known, *weighed], spans)
-        weight = np.ones(len(atoms.member))
-        if yardstick:
-            kinds = atoms.member[:, count + len(known) :]
-            weight = yardstick[0].weights[np.where(kinds.any(axis=1), kinds.argmax(axis=1), len(weighed))]
-            atoms = replace(atoms, member=atoms.member[:, : count + len(known)])
+        atoms = judge.source.atoms([*(judge.segment(c) for c in batch), *known], spans)
         overlaps = _Overlaps(atoms.member)
-        aspects = [self._aspect(i, rows, atoms, overlaps, weight) for i in range(len(self.parts))]
+        aspects = [self._aspect(i, rows, atoms, overlaps) for i in range(len(self.parts))]
         sizes = overlaps.weigh(atoms.size.sum(axis=1))
         own = np.diag(sizes)
         inside = sizes[:count, :count] >= selection.SAME * own[:count, None]
@@ -166,13 +159,8 @@ class Explaining:
         )
         return [(batch[c.hypothesis] if c.hypothesis < count else -1, c.score, c.effects[-1]) for c in found]
 
-    def _aspect(
-        self, i: int, rows: NDArray[np.intp], atoms: AtomSums, overlaps: _Overlaps, weight: Floats
-    ) -> selection.Aspect:
-        """Changes, covariance and kernel of the suspects and everybody in one part.
-
-        ``weight`` (A,): of a context of each atom in everybody's mean.
-        """
+    def _aspect(self, i: int, rows: NDArray[np.intp], atoms: AtomSums, overlaps: _Overlaps) -> selection.Aspect:
+        """Changes, covariance and kernel of the suspects and everybody in one part."""
         judge, part = self.judge, self.parts[i]
         setting = judge.setting
         count, known = len(rows), atoms.member.shape[1] - len(rows)
@@ -204,12 +192,7 @@ class Explaining:
         if setting.comparison == "threshold":
             kernel[:count, :count] = shared_now
         else:
-            # What everybody's mean, or everybody's size, is taken along.
-            along = inside
-            if not by_count and setting.comparison == "reference":
-                weight = weight * float(expected.sum()) / max(float(weight @ expected), 1e-300)
-                along = overlaps.total(weight * lever)[:count]
-            kernel[:count, :count] = shared_now - np.outer(share, along)
+            kernel[:count, :count] = shared_now - np.outer(share, inside)
         kernel[count, :count] = inside
         kernel[count, count] = everybody
         if known:

@@ -94,39 +94,6 @@ def mean_part(total: Floats, count: Floats, row_variance: Floats, base_mean: Flo
     return Part(deviation, count, row_variance, drawn=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Yardstick:
-    """What everybody's mean did, frame by frame, each context weighed by how steady its kind is."""
-
-    mean: Floats
-    """(K,)"""
-    weights: Floats
-    """(G + 1,) of one context of each of G segments that share no context, and of all others."""
-
-    @classmethod
-    def of(cls, total: Floats, count: Floats, row_variance: Floats, windows: Windows) -> Yardstick:
-        """``total``, ``count`` (G + 1, K), ``row_variance`` (G + 1,). Weights are 1 over the variance of a context.
-
-        That variance is the larger of that of rows and of that between frames, as each deviates from its own level.
-        Source: the weighted mean is the least variable one (Aitken 1935).
-        """
-        reference = windows.reference
-        seen = np.maximum(count[:, reference].sum(axis=1), 1e-9)
-        deviation = total - (total[:, reference].sum(axis=1) / seen)[:, None] * count
-        here = deviation[:, reference]
-        between = (here**2).sum(axis=1) / seen
-        noise = np.maximum(between, row_variance)
-        usual = float((noise * seen).sum() / seen.sum())
-        # Where nothing varies all are as steady as each other.
-        weights = 1 / np.maximum(noise, 1e-6 * usual) if usual > 1e-150 else np.ones(len(noise))
-        weighed = np.maximum(weights @ count, 1e-300)
-        return cls(weights @ deviation / weighed, weights)
-
-    def spread(self, count: Floats) -> float:
-        """Variance of the mean of contexts ``count`` (G + 1,), were 1 over the weights the variances."""
-        return float(1 / np.maximum(self.weights @ count, 1e-300))
-
-
 def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, shocks: Shocks | None = None) -> Stats:
     """Changes, dispersions and placebo changes of one part. ``placebos`` (reference frames, W) of 0 and 1."""
     deviation = _season_free(part, windows)

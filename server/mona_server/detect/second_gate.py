@@ -208,7 +208,7 @@ class FrameGate:
             setting = replace(setting, residuals=tuple(range(first, first + len(setting.metrics))))
         elif setting.comparison != "reference":
             setting = replace(setting, shapes=tuple(law_of_rows(inside, setting, m) for m in setting.metrics))
-        return cls(inside, setting, Evidence(setting, inside.base, inside.source.axes), note)
+        return cls(inside, setting, Evidence(setting, inside.base), note)
 
     def add(self, block: Block) -> None:
         self._evidence.add(block)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from mona_server.detect import chance, deviates
-from mona_server.detect.chance_series import Part, Windows, Yardstick, mean_part, placebo_windows, size_part
+from mona_server.detect.chance_series import Part, Windows, mean_part, placebo_windows, size_part
 from mona_server.detect.chance_series import stats as stats_of
 from mona_server.detect.shocks import Shocks, find_shocks
 
@@ -151,24 +151,6 @@ def _panel(seed: int, segments: int = 300) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     count = rng.poisson(np.exp(rng.uniform(1.5, 4, segments))[:, None], (segments, 84)).astype(float)
     return rng.standard_normal((segments, 84)) * np.sqrt(count), count
-
-
-def test_everybodys_mean_is_that_of_the_steady_ones() -> None:
-    """Weights are about 1 over the variance of a context, so a shift of all is known as well as the steady ones tell."""
-    rng = np.random.default_rng(3)
-    spread, level = np.array([1.0, 20.0, 5.0]), np.array([3.0, -40.0, 0.0])
-    count = np.asarray(rng.poisson(50, (3, 84)) + 1, np.float64)
-    moved = np.where(np.arange(84) >= 70, 0.8, 0.0)
-    noise = spread[:, None] * np.sqrt(count) * rng.normal(size=(3, 84))
-    total = np.asarray(count * (level[:, None] + moved) + noise, np.float64)
-    yardstick = Yardstick.of(total, count, np.array([1.0, 400.0, 25.0]), WEEKS)
-    assert yardstick.weights / yardstick.weights[0] == pytest.approx([1, 1 / 400, 1 / 25], rel=0.5)
-    assert np.abs(yardstick.mean - moved).std() < 1.3 * np.sqrt(1 / 50)
-    assert yardstick.mean[70:].mean() == pytest.approx(0.8, abs=0.15)
-    plain = (total - level[:, None] * count).sum(axis=0) / count.sum(axis=0)
-    assert np.abs(plain - moved).std() > 5 * np.abs(yardstick.mean - moved).std()
-    steady = yardstick.spread(count[:, :70].sum(axis=1))
-    assert steady == pytest.approx(np.var(yardstick.mean[:70]) / 70, rel=0.7)
 
 
 def test_deviates_of_unchanged_means_are_standard() -> None:

@@ -11,12 +11,10 @@ from mona_server.detect import chance_evidence
 from mona_server.detect.candidates import Block
 from mona_server.detect.chance_evidence import Evidence, Setting
 from mona_server.detect.chance_series import Stats, Windows
-from mona_server.detect.source import Axis, GroupSums
+from mona_server.detect.source import GroupSums
 from mona_server.detect.verses.base import Statistic
-from mona_server.segment import Equals
 
 WINDOWS = Windows(np.arange(42, 56), np.arange(42), 7)
-AXES = tuple(Axis(name, (Equals("a"),)) for name in ("x", "y", "z"))
 
 
 def groups(rng: np.random.Generator, axes: tuple[int, ...], segments: int) -> GroupSums:
@@ -34,7 +32,7 @@ def taken(
     monkeypatch.setattr(chance_evidence, "BATCH", batch)
     rng = np.random.default_rng(3)
     metrics = () if statistic is Statistic.SIZE else (0,)
-    evidence = Evidence(Setting(statistic, "reference", windows, metrics, metrics, 0.05), groups(rng, (), 1), AXES)
+    evidence = Evidence(Setting(statistic, "reference", windows, metrics, metrics, 0.05), groups(rng, (), 1))
     for axes, segments in (((0,), 12), ((1,), 9), ((0, 1), 40), ((0, 2), 3), ((1, 2), 70)):
         evidence.add(Block(groups(rng, axes, segments), (1,) * len(axes)))
     evidence.complete()
