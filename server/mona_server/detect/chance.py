@@ -63,17 +63,23 @@ def heavy_tailed(z: Floats, inverse_dof: Floats) -> Floats:
     return np.asarray(np.where(inverse_dof > 1e-6, np.sign(z) * bent, z), np.float64)
 
 
-def furthest(z: NDArray[np.float32], tails: Floats) -> Floats:
-    """(W,) the largest of the deviates (C, W) once bent by ``tails`` (C, 2), without its sign.
+def furthest(z: NDArray[np.float32], tails: Tails, rows: NDArray[np.intp] | slice = slice(None)) -> Floats:
+    """(W,) the largest of the deviates (C, W) once bent by the tails of their ``rows``, without its sign.
 
     Bending never takes a deviate further out, so only those at least as far as the bent first one have to be bent.
     """
     away, windows = np.abs(z), np.arange(z.shape[1])
     first = away.argmax(axis=0)
+    weights = tails.weights[rows]
+    alone = None if tails.alone is None or tails.furthest is None else (tails.alone[rows], tails.furthest[rows])
 
     def bent(row: NDArray[np.intp], window: NDArray[np.intp]) -> Floats:
         value = z[row, window].astype(np.float64)
-        return np.abs(heavy_tailed(value, np.where(value < 0, tails[row, 0], tails[row, 1])))
+        side = (value >= 0).astype(np.intp)
+        inverse = weights[row, side]
+        if alone is not None:
+            inverse = np.where(alone[1][row] == window, alone[0][row, side], inverse)
+        return np.abs(heavy_tailed(value, inverse))
 
     best = bent(first, windows)
     row, window = np.nonzero(away >= best)
@@ -152,34 +158,84 @@ TAIL_BIN = 150
 HEAVIEST = 1 / 3
 
 
-def tail_weights(placebo: NDArray[np.float32], size: Floats) -> Floats:
+def tail_weights(placebo: NDArray[np.float32], size: Floats, inside: NDArray[np.bool_] | None = None) -> Floats:
     """(C, 2) inverse degrees of freedom of the lower and the upper tail, learnt from placebo deviates (C, W).
+
+    ``inside`` (C, W): those to learn from, None: all.
 
     Small segments have heavier tails: few rows, of which one can be large, or bursts. In bins of about equal size the
     quantiles far out are matched with those of Student's t; a straight line over log size smooths them.
     """
     candidates, windows = placebo.shape
-    bins = min(candidates // TAIL_BIN, 8)
+    some = np.arange(candidates) if inside is None else np.flatnonzero(inside.any(axis=1))
+    bins = min(candidates // TAIL_BIN, 8) if inside is None else max(int(inside.sum()) // windows // TAIL_BIN, 1)
     if bins < 1 or windows < 4:
         return np.zeros((candidates, 2))
     log_size = np.log(np.maximum(size, 1.0))
-    order = np.argsort(log_size, kind="stable")
+    order = some[np.argsort(log_size[some], kind="stable")]
     out = np.zeros((candidates, 2))
     parts = np.array_split(order, bins)
     middles = [float(log_size[part].mean()) for part in parts]
-    far = [far_quantiles(placebo[part].ravel()) for part in parts]
+    far = [far_quantiles(placebo[part].ravel() if inside is None else placebo[part][inside[part]]) for part in parts]
     for side in range(2):
         weights = []
         for levels, quantiles in far:
             each = [_weight_of(quantile, q) for quantile, q in zip(quantiles[side], levels, strict=True)]
             weights.append(float(np.mean(each)) if each else 0.0)
-        if bins >= 3:
+        if bins >= 3 and middles[-1] > middles[0]:
             slope, level = np.polyfit(middles, weights, 1)
             curve = level + slope * np.clip(log_size, middles[0], middles[-1])
         else:
             curve = np.full(candidates, max(weights))
         out[:, side] = np.clip(curve, 0.0, HEAVIEST)
     return out
+
+
+CALM = (0.5, 0.875)
+"""Candidates are calm, lively or wild, by the furthest they ever were: so many of them are calmer than each step."""
+LEAST_WILD = 6000
+"""Least number of deviates of the wild ones: fewer do not show a quantile of 0.999."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tails:
+    """Inverse degrees of freedom, (C, 2) for the lower and the upper side, as the law of each candidate has them.
+
+    ``alone`` (C, 2) and ``furthest`` (C,): the same for the placebo window in which a candidate was furthest out, as if
+    that one had not been seen; None where they do not differ.
+    """
+
+    weights: Floats
+    alone: Floats | None = None
+    furthest: NDArray[np.intp] | None = None
+
+
+def tails_of(placebo: NDArray[np.float32], size: Floats, usual: NDArray[np.intp], *, apart: bool) -> Tails:
+    """The tails of candidates (C, W); ``usual``: the windows to learn from.
+
+    Where windows have nothing in common (``apart``), a candidate's own past tells more than those of others of its size:
+    where one advertiser starts and stops campaigns, countries may be steady. So tails are learnt for candidates that
+    were never far out, or were, in the *other* windows, which says nothing about the window itself.
+    """
+    values = placebo[:, usual]
+    if not apart or values.size * (1 - CALM[-1]) < LEAST_WILD:
+        return Tails(tail_weights(values, size))
+    away = np.abs(values)
+    place = away.argmax(axis=1)
+    every = np.arange(len(values))
+    most = away[every, place]
+    away[every, place] = -1.0
+    second = away.max(axis=1)
+    del away
+    steps = np.quantile(most, CALM)
+    group, group_alone = np.searchsorted(steps, most), np.searchsorted(steps, second)
+    weights, alone = np.zeros((len(values), 2)), np.zeros((len(values), 2))
+    for one in range(len(steps) + 1):
+        inside = np.repeat((group == one)[:, None], values.shape[1], axis=1)
+        inside[every, place] = group_alone == one
+        learnt = tail_weights(values, size, inside)
+        weights[group == one], alone[group_alone == one] = learnt[group == one], learnt[group_alone == one]
+    return Tails(weights, alone, usual[place])
 
 
 def far_quantiles(values: NDArray[np.float32]) -> tuple[list[float], tuple[list[float], list[float]]]:

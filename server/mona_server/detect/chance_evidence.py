@@ -43,6 +43,8 @@ class Setting:
     rate: float
     threshold: float = 0.0
     strict: bool = False
+    fresh: tuple[float, ...] = ()
+    """Of each metric, see :attr:`Part.fresh`; () where no effects are taken off."""
     shapes: tuple[Shape, ...] = ()
     """Of each metric, how everybody's rows are spread; () where segments are compared with their own past."""
     known: tuple[Segment, ...] = ()
@@ -159,7 +161,8 @@ class Evidence:
             rows = row_variance(total, count, square, windows, everybody)
             if setting.comparison == "everybody":
                 rows = np.maximum(rows, self.least_variance(test))
-            parts.append(chance_series.mean_part(total, count, rows, mean, windows))
+            fresh = setting.fresh[test] if setting.fresh and statistic is not Statistic.RATIO else 1.0
+            parts.append(chance_series.mean_part(total, count, rows, mean, windows, fresh))
         return parts
 
     def least_variance(self, test: int) -> float:

@@ -25,6 +25,8 @@ Mask = NDArray[np.bool_]
 SUSPECTS = 200
 """Most suspects that are explained together; more come in rounds."""
 ROUNDS = 8
+LEVEL_PRIOR = 10.0
+"""Weight, in contexts, of what fields let expect beside what contexts had before."""
 OWN_LEAST = 0.0
 """Least score of a segment that is named because a part of it is beyond chance: of all candidates with as many
 conditions, chance alone lets about one move so far."""
@@ -236,9 +238,13 @@ class Explaining:
         setting = self.judge.setting
         m, r = setting.metrics[self.test], setting.residuals[self.test]
         offset = float(self.judge.source.offsets[m])
-        expected = atoms.total[m][:, 0] - (atoms.total[r][:, 0] if r != m else 0.0) + offset * atoms.count[m][:, 0]
+        total, count = atoms.total[m] + offset * atoms.count[m], atoms.count[m]
+        fitted = total - (atoms.total[r] if r != m else 0.0)
+        each = fitted.sum(axis=1) / np.maximum(count.sum(axis=1), 1.0)
+        before, seen = (total[:, -1], count[:, -1]) if total.shape[1] > 1 else (fitted[:, 0], count[:, 0])
+        expected = (before + LEVEL_PRIOR * each) / (seen + LEVEL_PRIOR) * count[:, 0]
         if -expected[expected < 0].sum() > 0.01 * expected[expected > 0].sum():
-            expected = atoms.count[m][:, 0]
+            expected = count[:, 0]
         return np.asarray(np.maximum(expected, 0.0), np.float64)
 
     def _everybody(self, i: int) -> tuple[float, float]:
@@ -248,7 +254,9 @@ class Explaining:
             return 0.0, 1e300
         deviation = self._everybody_series(i)
         z, change = series_z(deviation, judge.setting.windows)
-        return change, (change / z) ** 2 if z else 1e300
+        variance = (change / z) ** 2 if z else 1e300
+        counted = i == 0 and judge.setting.statistic in (Statistic.SIZE, Statistic.SUM)
+        return change, max(variance, 1.0) if counted else variance  # a count is known to one context
 
     def _everybody_series(self, i: int) -> Floats:
         judge = self.judge

@@ -38,6 +38,8 @@ class Joined:
     """Degrees of freedom of the own dispersions between frames and between cycles."""
     turmoil: Floats
     """(C,) how much wider than usual all scatter in the judged frames, see :func:`chance.turmoil`."""
+    counted: bool = False
+    """Is it the size: a whole number of contexts."""
     unsure: Floats | None = None
     """(C,) excess kurtosis of a deviate, because its dispersion is an estimate; only where there are no placebos."""
 
@@ -48,23 +50,31 @@ class Joined:
         Of few cycles one is often wide by luck, so what has fewer than ten degrees of freedom leans on the pooled one.
         """
         frames, cycles = self.freedom
-        between, weekly = (
-            (dof * own + lean * self.pooled) / (dof + lean)
-            for dof, own in ((frames, self.stats.between), (cycles, self.stats.weekly))
-            for lean in (max(1.0, 2 * (FEW - dof)),)
-        )
-        return np.asarray(np.maximum(between, weekly), np.float64)
+        between = leaning(self.stats.between, self.pooled, frames)
+        return np.maximum(between, leaning(self.stats.weekly, self.pooled, cycles))
 
     @property
     def dispersion(self) -> Floats:
         """(C,) the larger of the pooled one, because quiet weeks may be luck, and its own, because bursts are not."""
-        return np.asarray(np.maximum(self.pooled, self.own) * self.turmoil**2, np.float64)
+        return np.asarray(np.maximum(np.maximum(self.pooled, self.own) * self.turmoil**2, self.least), np.float64)
+
+    @property
+    def least(self) -> Floats:
+        """(C,) a count is known to one context: a daily flight that is cancelled twice is no change of twelve errors."""
+        if not self.counted:
+            return np.zeros(len(self.pooled))
+        return 1 / np.maximum(self.stats.target_exposure, 1.0)
 
     @property
     def variance(self) -> Floats:
         """(C,) of the change."""
-        t, r = self.stats.target_exposure, self.stats.reference_exposure
-        return np.asarray(self.dispersion * (t + t * t / r), np.float64)
+        return np.asarray(self.dispersion * self.stats.spread, np.float64)
+
+
+def leaning(own: Floats, pooled: Floats, freedom: float) -> Floats:
+    """An own dispersion with so many degrees of freedom, drawn towards the pooled one."""
+    lean = max(1.0, 2 * (FEW - freedom))
+    return np.asarray((freedom * own + lean * pooled) / (freedom + lean), np.float64)
 
 
 class Judging:
@@ -87,14 +97,19 @@ class Judging:
             for test, by_part in enumerate(self.seen.stats)
         ]
         self._placebos = [self._placebo_z(parts) for parts in self.joined]
-        self.tails = [chance.tail_weights(z, self.size) for z in self._usual(self._placebos)]
+        usual, single = self._usual(), len(self.setting.windows.target) == 1
+        self.tails = [chance.tails_of(z, self.size, usual, apart=single) for z in self._placebos]
 
     def _join(self, blocks: list[Stats], test: int, *, sized: bool) -> Joined:
         if not blocks:
             none = np.zeros(0)
-            empty = np.zeros((0, 0), np.float32)
+            empty, half = np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float16)
             return Joined(
-                Stats(none, none, none, none, none, (none, none), none, empty, empty, none), none, 0.0, (0.0, 0.0), none
+                Stats(none, none, none, none, none, none, (none, none), none, empty, half, half, none),
+                none,
+                0.0,
+                (0.0, 0.0),
+                none,
             )
 
         def whole(name: str) -> Any:
@@ -104,12 +119,14 @@ class Judging:
             change=whole("change"),
             target_exposure=whole("target_exposure"),
             reference_exposure=whole("reference_exposure"),
+            spread=whole("spread"),
             between=whole("between"),
             weekly=whole("weekly"),
             halves=(np.concatenate([b.halves[0] for b in blocks]), np.concatenate([b.halves[1] for b in blocks])),
             row_variance=whole("row_variance"),
             placebo=whole("placebo"),
             without=whole("without"),
+            without_weekly=whole("without_weekly"),
             frames=whole("frames"),
         )
         windows = self.setting.windows
@@ -124,7 +141,7 @@ class Judging:
         )
         weekly = self.evidence.weeks and len(windows.target) >= windows.cycle
         freedom = (float(dof), len(windows.learn) // windows.cycle - 1.0 if weekly else float(dof))
-        joined = Joined(stats, pooled.value, pooled.own_weight, freedom, np.ones(len(self.size)))
+        joined = Joined(stats, pooled.value, pooled.own_weight, freedom, np.ones(len(self.size)), sized)
         if self.setting.comparison != "reference":
             ratio = stats.between / np.maximum(pooled.value, 1e-300)
             kurtosis = self.setting.shapes[test].kurtosis / np.maximum(stats.target_exposure, 1.0)
@@ -132,14 +149,14 @@ class Judging:
             least = self.evidence.least_variance(test)
             return replace(joined, pooled=np.maximum(pooled.value, least), unsure=unsure)
         error = np.sqrt(np.maximum(joined.variance, 1e-300))
-        alike = 0.0
-        if sized:
-            # Where one segment grows, the shares of all others shrink alike: that is no storm.
-            alike = chance.weighted_median(
-                stats.change / np.maximum(stats.target_exposure, 1e-9), stats.target_exposure / error
-            )
+        # Where one segment grows or moves, all others shrink or move alike beside everybody: that is no storm.
+        alike = chance.weighted_median(
+            stats.change / np.maximum(stats.target_exposure, 1e-9), stats.target_exposure / error
+        )
         z = (stats.change - alike * stats.target_exposure) / error
-        return replace(joined, turmoil=chance.turmoil(z[:, None], self.size)[:, 0])
+        ratio = stats.between / np.maximum(pooled.value, 1e-300)
+        unsure = chance.unsure_of_dispersion(ratio, np.minimum(stats.frames - 1, dof), np.zeros(len(ratio)))
+        return replace(joined, turmoil=chance.turmoil(z[:, None], self.size)[:, 0], unsure=unsure)
 
     def scores(self, test: int) -> tuple[Floats, Floats]:
         """z (C,) and score (C,) of all candidates."""
@@ -155,7 +172,8 @@ class Judging:
             t, r = part.stats.target_exposure[rows], part.stats.reference_exposure[rows]
             judged &= (t >= MIN_JUDGED) & (r >= MIN_JUDGED)
             if i == 0 and self.setting.statistic in (Statistic.SIZE, Statistic.SUM):
-                z = count_z(change, t, r) / np.sqrt(np.maximum(part.dispersion[rows], 1e-300))
+                beyond_counts = part.variance[rows] / np.maximum(t + t * t / r, 1e-9)
+                z = count_z(change, t, r) / np.sqrt(np.maximum(beyond_counts, 1e-300))
             else:
                 z = change / np.sqrt(np.maximum(part.variance[rows], 1e-300))
             each.append(z)
@@ -165,7 +183,9 @@ class Judging:
     def bent(self, test: int, z: Floats, rows: NDArray[np.intp] | slice, part: Joined) -> Floats:
         """Deviates of some candidates with the p of their tails: learnt from placebos, else from everybody's rows."""
         if self.setting.comparison == "reference":
-            tails = self.tails[test]
+            tails = self.tails[test].weights
+            assert part.unsure is not None
+            z = chance.heavy_tailed(z, 1 / (4 + 6 / np.maximum(part.unsure[rows], 1e-9)))
             return chance.heavy_tailed(z, np.where(z < 0, tails[rows, 0], tails[rows, 1]))
         contexts = np.maximum(part.stats.target_exposure[rows], 1.0)
         shape = self.setting.shapes[test]
@@ -178,25 +198,34 @@ class Judging:
         """(C, W) deviates of the placebo windows, with the dispersion that the frames outside of each would give."""
         each = []
         for part in parts:
-            without = np.maximum(part.stats.without, 1e-3)
-            left = part.pooled[:, None] * without**part.own_weight
-            np.maximum(left, part.own[:, None] * without, out=left)  # in place: there are many, each seen only here
-            np.maximum(left, 1e-300, out=left)
+            stats, (frames, cycles) = part.stats, part.freedom
+            judged_cycles = len(self.setting.windows.target) / self.setting.windows.cycle
+            without = stats.without.astype(np.float64)
+            pooled = part.pooled[:, None] * without**part.own_weight
+            between = leaning(
+                stats.between[:, None] * without, pooled, max(frames - len(self.setting.windows.target), 1.0)
+            )
+            weekly = stats.weekly[:, None] * stats.without_weekly
+            left = np.maximum(np.maximum(pooled, between), leaning(weekly, pooled, max(cycles - judged_cycles, 1.0)))
+            np.maximum(left, np.maximum(part.least, 1e-300)[:, None], out=left)
             z = np.divide(part.stats.placebo, np.sqrt(left, out=left), out=left)
             judged = (part.stats.target_exposure >= MIN_JUDGED) & (part.stats.reference_exposure >= MIN_JUDGED)
             z[~judged] = 0.0
             if z.size:
                 z /= chance.turmoil(z, self.size)
+                if part.unsure is not None:
+                    z = chance.heavy_tailed(z, 1 / (4 + 6 / np.maximum(part.unsure, 1e-9))[:, None])
             each.append(z)
         return np.asarray(each[0] if len(each) == 1 else joint_z(each), np.float32)
 
-    def _usual(self, placebos: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Without the wildest fifth of single frames: sudden changes of the past are no measure of what is usual."""
-        if len(self.setting.windows.target) > 1 or not placebos[0].size:
-            return placebos
-        wildest = np.max([np.abs(z).max(axis=0) for z in placebos], axis=0)
-        kept = np.sort(np.argsort(wildest, kind="stable")[: len(wildest) - int(len(wildest) * SET_ASIDE)])
-        return [z[:, kept] for z in placebos]
+    def _usual(self) -> NDArray[np.intp]:
+        """The placebo windows to learn from: not the wildest fifth of single frames, as sudden changes of the past are no
+        measure of what is usual."""
+        count = self._placebos[0].shape[1]
+        if len(self.setting.windows.target) > 1 or not self._placebos[0].size:
+            return np.arange(count)
+        wildest = np.max([np.abs(z).max(axis=0) for z in self._placebos], axis=0)
+        return np.sort(np.argsort(wildest, kind="stable")[: count - int(count * SET_ASIDE)])
 
     def placebo_maxima(self) -> Floats:
         """(W,) the best score of any candidate and metric in each placebo window."""
@@ -206,7 +235,7 @@ class Judging:
         for z, tails in zip(self._placebos, self.tails, strict=True):
             for i, prior in enumerate(priors if z.size else ()):
                 rows = np.flatnonzero(place == i)
-                score = chance.tail_score(chance.furthest(z[rows], tails[rows]), np.array(prior))
+                score = chance.tail_score(chance.furthest(z[rows], tails, rows), np.array(prior))
                 best = np.maximum(best, score) if best.size else score
         return best
 

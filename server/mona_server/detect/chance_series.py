@@ -26,6 +26,8 @@ from mona_server.detect.windows import unbroken
 MAX_PLACEBOS = 24
 ENOUGH_CYCLES = 4
 """A season can be told from noise from so many cycles on."""
+LEAST_KNOWN = 1.0
+"""Least exposure from which a season counts as learnt: nothing is known from no context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Part:
     """(S,)"""
     drawn: bool = False
     """Rows are draws of their own, so no noise is smaller than theirs; contexts may come by a schedule."""
+    fresh: float = 1.0
+    """Variance of rows that the effects were not learnt from, over that of those they were learnt from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ class Stats:
     change: Floats
     target_exposure: Floats
     reference_exposure: Floats
+    spread: Floats
+    """Variance of the change per unit of dispersion: E_T + E_T²/E_R and what seasons, shocks and effects leave unsure."""
     between: Floats
     """Dispersion between frames, per unit of exposure."""
     weekly: Floats
@@ -69,9 +75,11 @@ class Stats:
     halves: tuple[Floats, Floats]
     row_variance: Floats
     placebo: NDArray[np.float32]
-    """(S, W): change of a placebo window over the root of its exposure term."""
-    without: NDArray[np.float32]
-    """(S, W): dispersion outside of the placebo window, as a share of the whole."""
+    """(S, W): change of a placebo window, as if nothing had been learnt from it, over the root of its spread."""
+    without: NDArray[np.float16]
+    """(S, W): dispersion between the frames outside of the placebo window, as a share of that between all."""
+    without_weekly: NDArray[np.float16]
+    """The same between whole cycles."""
     frames: Floats
     """How many frames like one another would hold the exposure that the noise is learnt from: (Σw)²/Σw²."""
 
@@ -84,20 +92,23 @@ def size_part(size: Floats, base: Floats, windows: Windows) -> Part:
     return Part(size - expected, expected, np.maximum(1 - share, 1e-3))
 
 
-def mean_part(total: Floats, count: Floats, row_variance: Floats, base_mean: Floats, windows: Windows) -> Part:
+def mean_part(
+    total: Floats, count: Floats, row_variance: Floats, base_mean: Floats, windows: Windows, fresh: float = 1.0
+) -> Part:
     """``total``, ``count`` (S, K); ``base_mean`` (K,): everybody's mean. No reference: compared with everybody."""
     deviation = total - count * base_mean
     if len(windows.reference):
         reference = unbroken(windows.reference)
         seen = np.maximum(count[:, reference].sum(axis=1), 1e-9)
         deviation = deviation - (deviation[:, reference].sum(axis=1) / seen)[:, None] * count
-    return Part(deviation, count, row_variance, drawn=True)
+    return Part(deviation, count, row_variance, drawn=True, fresh=fresh)
 
 
 def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, shocks: Shocks | None = None) -> Stats:
     """Changes, dispersions and placebo changes of one part. ``placebos`` (reference frames, W) of 0 and 1."""
-    deviation = _season_free(part, windows)
-    factors, spread, floor = 0, 0.0, np.zeros(len(deviation))
+    season = _season(part, windows)
+    deviation = part.deviation if season is None else part.deviation - season.expected
+    factors, ahead_of_shocks, floor = 0, 0.0, np.zeros(len(deviation))
     if shocks is not None and len(shocks):
         factors, learnt = len(shocks), windows.reference
         # A segment whose own noise makes a shock would look as quiet as if it had none: what is left after shocks is
@@ -107,7 +118,7 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
         loading = seasonless(part, windows)[:, learnt] @ shocks.scores[learnt] @ shocks.inverse
         deviation = deviation - loading @ shocks.scores.T
         ahead = shocks.scores[windows.target].sum(axis=0)
-        spread = float(ahead @ shocks.inverse @ ahead)
+        ahead_of_shocks = float(ahead @ shocks.inverse @ ahead)
     learn, cycle, target_span = windows.learn, windows.cycle, unbroken(windows.target)
     change = deviation[:, target_span].sum(axis=1)
     here = deviation[:, unbroken(learn)]
@@ -130,53 +141,73 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
         by_week = (weeks - weeks.mean(axis=1, keepdims=True)) ** 2 * (count / free)
         weekly = np.maximum(by_week.sum(axis=1) / exposure, floor)
     reference = np.asarray(exposure if len(windows.reference) else np.full(len(exposure), np.inf), np.float64)
-    placebo, without = np.zeros((len(change), 0), np.float32), np.zeros((len(change), 0), np.float32)
+    placebo, without = np.zeros((len(change), 0), np.float32), np.zeros((len(change), 0), np.float16)
+    without_weekly = without
     if len(windows.reference) and placebos.shape[1]:
+        single = len(windows.target) == 1
 
         def over(series: Floats) -> Floats:  # single frames are their own sums
-            return series if len(windows.target) == 1 else series @ placebos
+            return series if single else series @ placebos
 
         inside = over(weight)
         rest = np.maximum(exposure[:, None] - inside, 1e-9)
         summed = over(here)
         moved = summed * (exposure[:, None] / rest)
-        plain = inside * exposure[:, None] / rest
-        variance = plain
+        variance = inside * exposure[:, None] / rest
+        if single and season is not None:
+            expected, unsure = season.left_out(learn)
+            moved += season.expected[:, learn] * (exposure[:, None] / rest) - expected
+            variance += unsure
         if shocks is not None and factors:
             # Placebo frames helped to learn the exposure to shocks, so less of them is left than of judged frames.
             ahead = shocks.scores[learn].T @ placebos
             taken = np.einsum("fw,fg,gw->w", ahead, shocks.inverse, ahead)
-            variance = np.maximum(plain - taken * (exposure / len(learn))[:, None], 0.2 * plain)
+            variance = np.maximum(variance - taken * (exposure / len(learn))[:, None], 0.2 * variance)
         placebo = np.where(inside > 0, moved / np.sqrt(np.maximum(variance, 1e-9)), 0.0).astype(np.float32)
         # What is outside of the window, around its own mean: a burst inside of it must not count as noise outside.
-        outside = np.maximum(len(learn) - placebos.sum(axis=0), 1.0)
-        shift = over(centred) ** 2 * (len(learn) / max(len(learn) - lost, 1)) / outside
-        left = (squares.sum(axis=1)[:, None] - over(squares) - shift) / rest
+        if single:
+            # Of the m frames at its place of the cycle, one frame has (m-1)/m of its square distance from their mean.
+            place = np.arange(len(learn)) % cycle if lost - factors > 1 else np.zeros(len(learn), np.intp)
+            alike = np.bincount(place)[place]
+            one_less = (len(learn) - 1) / max(len(learn) - 1 - lost, 1)
+            inner = centred**2 * (alike / np.maximum(alike - 1, 1))
+            left = ((centred**2).sum(axis=1)[:, None] - inner) * one_less / rest
+        else:
+            outside = np.maximum(len(learn) - placebos.sum(axis=0), 1.0)
+            shift = over(centred) ** 2 * (len(learn) / max(len(learn) - lost, 1)) / outside
+            left = (squares.sum(axis=1)[:, None] - over(squares) - shift) / rest
+        without = without_weekly = _share(left, between, floor)
         if by_week.size:
             weeks_of = placebos[len(learn) - whole :].reshape(-1, cycle, placebos.shape[1]).mean(axis=1)
             outside = np.maximum(len(weeks_of) - weeks_of.sum(axis=0), 1.0)
             left_weeks = by_week.sum(axis=1)[:, None] - by_week @ weeks_of - summed**2 / outside
-            left = np.maximum(left, left_weeks / rest)
-        left = np.maximum(left, floor[:, None])
-        without = (left / np.maximum(np.maximum(between, weekly), 1e-300)[:, None]).astype(np.float32)
+            without_weekly = _share(left_weeks / rest, weekly, floor)
     target = np.asarray(part.exposure[:, target_span].sum(axis=1), np.float64)
-    if spread:
-        # The exposure to the shocks is an estimate, too: its variance times the shocks of the judged frames.
-        alone = target + target * target / reference
-        larger: Floats = 1 + spread * exposure / len(learn) / np.maximum(alone, 1e-9)
-        between, weekly = between * larger, weekly * larger
+    spread = target + target * target / reference
+    if season is not None:
+        spread = spread + season.unsure(windows.target)
+    # The exposure to the shocks is an estimate, too: its variance times the shocks of the judged frames.
+    spread = (spread + ahead_of_shocks * exposure / len(learn)) * part.fresh
     return Stats(
         change,
         target,
         reference,
+        spread,
         between,
         weekly,
         (halves[:, 1], halves[:, 0]),
         part.row_variance,
         placebo,
         without,
+        without_weekly,
         exposure**2 / np.maximum((weight**2).sum(axis=1), 1e-300),
     )
+
+
+def _share(left: Floats, whole: Floats, floor: Floats) -> NDArray[np.float16]:
+    """(S, W) dispersions as a share of the whole ones (S,), neither below the floor (S,)."""
+    share = np.maximum(left, floor[:, None]) / np.maximum(whole, 1e-300)[:, None]
+    return np.clip(share, 1e-3, 1e3).astype(np.float16)
 
 
 def _between(deviation: Floats, part: Part, windows: Windows) -> Floats:
@@ -233,17 +264,18 @@ def seasonless(part: Part, windows: Windows) -> Floats:
     reference, cycle = windows.reference, windows.cycle
     if cycle <= 1 or len(reference) < ENOUGH_CYCLES * cycle:
         return part.deviation
-    place, rate = _seasonal_rate(part, windows)
+    place, rate, _ = _seasonal_rate(part, windows)
     return np.asarray(part.deviation - rate[:, place] * part.exposure, np.float64)
 
 
-def _seasonal_rate(part: Part, windows: Windows) -> tuple[NDArray[np.intp], Floats]:
-    """(K,) the place of each frame in the cycle, and (S, cycle) the mean deviation per exposure there."""
+def _seasonal_rate(part: Part, windows: Windows) -> tuple[NDArray[np.intp], Floats, Floats]:
+    """(K,) the place of each frame in the cycle; (S, cycle) the mean deviation per exposure there, and that exposure."""
     deviation, reference, cycle = part.deviation, windows.reference, windows.cycle
     place = (np.arange(deviation.shape[1]) - reference[0]) % cycle
     at = np.zeros((deviation.shape[1], cycle))
     at[reference, place[reference]] = 1.0
-    return place, (deviation @ at) / np.maximum(part.exposure @ at, 1e-9)
+    known = part.exposure @ at
+    return place, (deviation @ at) / np.maximum(known, 1e-9), known
 
 
 def has_season(windows: Windows) -> bool:
@@ -252,25 +284,86 @@ def has_season(windows: Windows) -> bool:
     return cycle > 1 and len(windows.reference) >= ENOUGH_CYCLES * cycle and len(windows.target) % cycle > 0
 
 
-def _season_free(part: Part, windows: Windows) -> Floats:
-    """Deviations without what repeats with the cycle, where the target does not hold whole cycles.
+@dataclass(frozen=True, slots=True)
+class _Season:
+    """What repeats with the cycle in the deviations of a part."""
+
+    part: Part
+    rate: Floats
+    """(S, cycle) deviation per exposure at each place of the cycle."""
+    known: Floats
+    """(S, cycle) exposure that it was learnt from."""
+    share: Floats
+    """(S,) how much of it is believed."""
+    place: NDArray[np.intp]
+    """(K,) of each frame."""
+
+    @property
+    def expected(self) -> Floats:
+        """(S, K)"""
+        believed = self.share[:, None] * (self.rate - self.rate.mean(axis=1, keepdims=True))
+        return np.asarray(believed[:, self.place] * self.part.exposure, np.float64)
+
+    def unsure(self, target: NDArray[np.intp]) -> Floats:
+        """(S,) what the season adds to the variance of the judged frames, per unit of dispersion."""
+        cycle = self.known.shape[1]
+        asked = self.part.exposure[:, target] @ np.eye(cycle)[self.place[target]]
+        whole = self.known.sum(axis=1, keepdims=True)
+        return np.asarray(_unsure(self.share[:, None], asked, self.known, whole, cycle).sum(axis=1), np.float64)
+
+    def left_out(self, learn: NDArray[np.intp]) -> tuple[Floats, Floats]:
+        """(S, R) what would be expected of each reference frame had it been judged, and what that adds to its variance.
+
+        Without a frame of exposure e, at a distance d from the mean of its place, which was learnt from exposure E, that
+        mean moves by d/(E - e), and the squares around it are d²·E/(E - e) less.
+        """
+        cycle, place, weight = self.known.shape[1], self.place[learn], self.part.exposure[:, learn]
+        known, rest = self.known[:, place], np.maximum(self.known[:, place] - weight, LEAST_KNOWN)
+        distance = self.part.deviation[:, learn] - self.rate[:, place] * weight
+        centred = self.rate - self.rate.mean(axis=1, keepdims=True)
+        rate, by, others = centred[:, place], distance / rest, 1 - 1 / cycle
+        signal = (centred**2).sum(axis=1)[:, None] - 2 * by * rate + by**2 * others
+        squares = (distance**2).sum(axis=1)[:, None] - distance**2 * (known / rest)
+        whole = self.known.sum(axis=1)[:, None] - weight
+        share = _believed(signal, squares, whole, len(learn) - 1, cycle)
+        return share * (rate - by * others) * weight, _unsure(share, weight, known - weight, whole, cycle)
+
+
+def _unsure(share: Floats, asked: Floats, known: Floats, whole: Floats, cycle: int) -> Floats:
+    """Variance that a season leaves in frames of exposure ``asked``, learnt from ``known`` there and ``whole`` in all places.
+
+    Where seasons are so large that a share of what is measured is believed, the variance of what is learnt at an average
+    place falls to that share (empirical Bayes); less known, more is left, at most the variance of seasons themselves.
+    """
+    informed = (1 - share) * whole / cycle + share * known
+    return np.asarray(share * (1 - 1 / cycle) * asked**2 / np.maximum(informed, LEAST_KNOWN), np.float64)
+
+
+def _believed(signal: Floats, squares: Floats, exposure: Floats, frames: int, cycle: int) -> Floats:
+    """Share of measured seasons that chance does not explain; first axis: candidates.
+
+    ``signal``: Σ rate² over the places of the cycle, ``squares``: of the deviations around them in all ``frames``. One share
+    per candidate, pulled half way to the share over all: strong seasons of single segments are kept.
+    """
+    noise = np.maximum(squares, 0.0) / np.maximum(exposure, 1e-9) * (frames / (frames - cycle))
+    signal, chance = signal * exposure / cycle, noise * (cycle - 1)
+    own = 1 - chance / np.maximum(signal, 1e-300)
+    everybody = 1 - chance.sum(axis=0) / np.maximum(signal.sum(axis=0), 1e-300)
+    return np.asarray(np.clip((own + everybody) / 2, 0.0, 1.0), np.float64)
+
+
+def _season(part: Part, windows: Windows) -> _Season | None:
+    """What repeats with the cycle; None where it cannot be learnt, or where the target holds whole cycles.
 
     The rate of each place of the cycle is learnt from the reference frames and shrunk by what all candidates together
     say about seasons: variance between places of the cycle that chance does not explain.
     """
-    deviation, reference, cycle = part.deviation, windows.reference, windows.cycle
-    frames = len(reference)
     if not has_season(windows):
-        return deviation
-    place, rate = _seasonal_rate(part, windows)
-    rate -= rate.mean(axis=1, keepdims=True)
-    left = deviation[:, reference] - rate[:, place[reference]] * part.exposure[:, reference]
-    noise = (left**2).sum(axis=1) / np.maximum(part.exposure[:, reference].sum(axis=1), 1e-9)
-    noise = noise * frames / (frames - cycle)
-    per_place = part.exposure[:, reference].sum(axis=1) / cycle
-    signal, chance = (rate**2).sum(axis=1) * per_place, noise * (cycle - 1)
-    # One share per candidate, pulled half way to the share over all: strong seasons of single segments are kept.
-    own = 1 - chance / np.maximum(signal, 1e-300)
-    everybody = 1 - chance.sum() / max(float(signal.sum()), 1e-300)
-    share = np.clip((own + everybody) / 2, 0.0, 1.0)
-    return np.asarray(deviation - share[:, None] * rate[:, place] * part.exposure, np.float64)
+        return None
+    reference, cycle = windows.reference, windows.cycle
+    place, rate, known = _seasonal_rate(part, windows)
+    weight = part.exposure[:, reference]
+    squares = ((part.deviation[:, reference] - rate[:, place[reference]] * weight) ** 2).sum(axis=1)
+    signal = cycle * rate.var(axis=1)
+    share = _believed(signal, squares, weight.sum(axis=1), len(reference), cycle)
+    return _Season(part, rate, known, share, place)

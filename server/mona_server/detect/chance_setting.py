@@ -13,6 +13,7 @@ from mona_server.detect.chance_series import Windows
 from mona_server.detect.gate import Inside
 from mona_server.detect.parameters import DAY_MS, HOUR_MS
 from mona_server.detect.shape import Shape, shape_of
+from mona_server.detect.source import Effects
 from mona_server.detect.verses.base import Statistic, Verse
 from mona_server.detect.verses.threshold import beyond
 from mona_server.detect.windows import Plan
@@ -61,12 +62,18 @@ def _trimmed(frames: NDArray[np.intp], seen: NDArray[np.bool_]) -> NDArray[np.in
     return frames[places[0] : places[-1] + 1] if len(places) else frames
 
 
-def law_of_rows(inside: Inside, setting: Setting, metric: int) -> Shape:
-    """How everybody's values of a metric are spread in the judged frames. Beyond a limit nobody need be like everybody."""
+def law_of_rows(inside: Inside, setting: Setting, metric: int, cut: Effects | None = None) -> Shape:
+    """How everybody's values of a metric, as ``cut`` leaves them, are spread in the judged frames.
+
+    Beyond a limit nobody need be like everybody.
+    """
     if setting.comparison == "threshold":
         return Shape()
     first, last = int(setting.windows.target[0]), int(setting.windows.target[-1]) + 1
     net = inside.source.net_values(ALL, inside.source.metrics[metric], first, last)
+    if cut is not None:
+        centre = cut.constant + float(inside.source.offsets[metric])
+        net = replace(net, values=np.clip(net.values, centre - cut.limit, centre + cut.limit))
     return shape_of(net, float(inside.base.size[0, first:last].sum()), setting.statistic)
 
 

@@ -17,12 +17,10 @@ from itertools import combinations
 
 import numpy as np
 
-from mona_server.detect.source import Effects, Frames, GroupSums, SumsSource
+from mona_server.detect.source import Effects, Floats, Frames, GroupSums, SumsSource
 
 LIMIT = 4.0
 """Residuals are cut off at so many of their standard deviations."""
-CUTS = 2
-"""Times that the standard deviation is taken again after cutting off: the first is that of the extremes."""
 RIDGE = 5.0
 """Contexts of prior weight for "no effect": values with fewer than this many contexts hardly move."""
 
@@ -55,6 +53,9 @@ def fit_effects(
         first, second = start[i] + groups.codes[:, 0], start[j] + groups.codes[:, 1]
         meets[first, second] = meets[second, first] = groups.size[:, frames].sum(axis=1)
     effects = np.asarray(np.linalg.solve(meets + RIDGE * np.eye(len(meets)), totals.T).T, np.float64)
+    # At most so many effects were free: one per value, less for rare ones, of each field one less, as the mean is known.
+    seen = np.diagonal(meets)
+    free = max(float((seen / (seen + RIDGE)).sum()) - len(chosen), 0.0)
     places = {axis: i for i, axis in enumerate(chosen)}
     fitted = {
         m: Effects(
@@ -65,23 +66,46 @@ def fit_effects(
                 for a, axis in enumerate(source.axes)
             ),
             constant=means[k],
+            leverage=free / max(float(base.count[m][0, frames].sum()), free, 1.0),
         )
         for k, m in enumerate(metrics)
     }
-    for _ in range(CUTS):
-        fitted = _cut_off(source, fitted, frames)
-    return fitted
+    return _cut(source, fitted, frames)
 
 
-def _cut_off(source: SumsSource, effects: dict[int, Effects], frames: Frames) -> dict[int, Effects]:
-    """The same with the limit at some standard deviations of the residuals, as the limit so far leaves them."""
-    everybody = source.residual(effects).sums(())
+def fit_level(source: SumsSource, base: GroupSums, frames: Frames, metrics: Sequence[int]) -> dict[int, Effects]:
+    """Everybody's mean and the cut alone: what is compared with everybody keeps what its fields let expect."""
+    none = tuple(np.zeros(len(axis.conditions)) for axis in source.axes)
+    return _cut(source, {m: Effects(none, constant=_mean(base, m, frames)) for m in metrics}, frames)
+
+
+def _cut(source: SumsSource, effects: dict[int, Effects], frames: Frames) -> dict[int, Effects]:
+    """The same with residuals cut off at some standard deviations of them, as a first, wider cut leaves them.
+
+    Where all rows of a frame moved, the cut moves along with their mean; where a segment moved far enough to take the
+    mean with it, it stays. What leaves the smaller squares of the cut residuals counts, frame by frame.
+    """
+    wide = {m: replace(effects[m], limit=limit, centre=mean) for m, limit, mean, _ in _spread(source, effects, frames)}
+    still = {m: replace(expected, centre=np.zeros_like(expected.centre)) for m, expected in wide.items()}
     out = {}
+    for (m, limit, mean, along), (_, other, held, fixed) in zip(
+        _spread(source, wide, frames), _spread(source, still, frames), strict=True
+    ):
+        out[m] = replace(effects[m], limit=min(limit, other), centre=np.where(along < fixed, mean, held))
+    return out
+
+
+def _spread(source: SumsSource, effects: dict[int, Effects], frames: Frames) -> list[tuple[int, float, Floats, Floats]]:
+    """Of each metric the limit that its residuals ask for, and per frame their mean and squares around the centre."""
+    everybody = source.residual(effects).sums(())
+    out = []
     for k, (m, expected) in enumerate(effects.items(), start=len(source.metrics)):
-        count = max(float(everybody.count[k][0, frames].sum()), 1.0)
-        mean = float(everybody.total[k][0, frames].sum()) / count
-        variance = max(float(everybody.square[k][0, frames].sum()) / count - mean * mean, 0.0)
-        out[m] = replace(expected, limit=LIMIT * float(np.sqrt(variance)) if variance else np.inf)
+        count, total = np.maximum(everybody.count[k][0], 0.0), everybody.total[k][0]
+        mean = total / np.maximum(count, 1.0)
+        centre = mean if expected.centre is None else expected.centre
+        squares = np.maximum(everybody.square[k][0] - 2 * centre * total + centre**2 * count, 0.0)
+        variance = float(squares[frames].sum()) / max(float(count[frames].sum()), 1.0)
+        out.append((m, LIMIT * float(np.sqrt(variance)) if variance else np.inf, mean, squares))
     return out
 
 

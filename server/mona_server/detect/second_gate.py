@@ -17,9 +17,11 @@ from mona_server.detect.candidates import Block
 from mona_server.detect.chance_evidence import Evidence, Setting
 from mona_server.detect.chance_explaining import Judged
 from mona_server.detect.chance_setting import law_of_rows, mature_target, setting_of
+from mona_server.detect.expected import fit_level
 from mona_server.detect.gate import Inside
 from mona_server.detect.passers import Passers
 from mona_server.detect.signal import Chance, Finding, Signal, strength
+from mona_server.detect.source import Effects
 from mona_server.detect.verses.base import Statistic, Verse
 from mona_server.detect.windowed import effects_of
 from mona_server.segment import Segment
@@ -205,9 +207,20 @@ class FrameGate:
             source = inside.source.residual(effects)
             inside = replace(inside, source=source, base=source.sums(()))
             first = len(inside.source.metrics)
-            setting = replace(setting, residuals=tuple(range(first, first + len(setting.metrics))))
+            fresh = tuple(1 + 2 * effects[m].leverage for m in setting.metrics)
+            setting = replace(setting, residuals=tuple(range(first, first + len(setting.metrics))), fresh=fresh)
         elif setting.comparison != "reference":
-            setting = replace(setting, shapes=tuple(law_of_rows(inside, setting, m) for m in setting.metrics))
+            cut: dict[int, Effects] = {}
+            if setting.comparison == "everybody" and setting.statistic is Statistic.AVERAGE:
+                cut = fit_level(inside.source, inside.base, setting.windows.target, setting.metrics)
+            setting = replace(
+                setting, shapes=tuple(law_of_rows(inside, setting, m, cut.get(m)) for m in setting.metrics)
+            )
+            if cut:
+                source = inside.source.residual(cut)
+                inside = replace(inside, source=source, base=source.sums(()))
+                first = len(inside.source.metrics)
+                setting = replace(setting, residuals=tuple(range(first, first + len(setting.metrics))))
         return cls(inside, setting, Evidence(setting, inside.base), note)
 
     def add(self, block: Block) -> None:

@@ -28,6 +28,8 @@ NUGGET = 0.02
 """Share of each suspect's variance that no other one has: keeps Σ well away from singular."""
 MAX_FINDINGS = 100
 ROUNDS = 20
+RIVALS = 10
+"""So many of the strongest are compared with a choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,69 @@ def information(aspect: Aspect) -> _Information:
     return _Information(solved.T @ aspect.change, aspect.kernel.T @ solved)
 
 
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """What could be added to a set: the hypothesis, or none; its value and the score of its own segment beyond the cost."""
+
+    more: tuple[int, ...]
+    value: float
+    own: float
+
+
+NOTHING = _Ahead((), 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """What sets of hypotheses are compared by; the arguments of :func:`choose`."""
+
+    aspects: Sequence[Aspect]
+    log_prior: Floats
+    limit: float
+    allowed: Mask
+    jaccard: Floats
+    evidence: Callable[[Sequence[Floats]], Floats]
+    fixed: Sequence[int]
+    parts: Sequence[_Information]
+
+    def left(self, rest: Sequence[int]) -> tuple[Floats, list[Floats]]:
+        """(H,) evidence that each hypothesis adds to ``rest`` and the known ones, and the changes left per aspect."""
+        gain = np.zeros(len(self.log_prior))
+        remains = []
+        for aspect, part in zip(self.aspects, self.parts, strict=True):
+            g, r = _gain(aspect, part, [*self.fixed, *rest])
+            gain += g
+            remains.append(r)
+        # -log p of a gain: twice of it is chi square with one degree of freedom per aspect.
+        beyond = gain if len(self.parts) > 1 else -log_two_sided(np.sqrt(2 * gain * (1 + NUGGET)))
+        return beyond + self.log_prior, remains
+
+    def worth(self, rest: Sequence[int], also: int | None = None) -> tuple[Floats, Floats]:
+        """(H,) what each hypothesis adds to ``rest``, ``-inf`` where it may not be named or is chance beside the others,
+        and the score of its own segment beside them.
+
+        Where Σ is wrong, a joint fit can be sure of a segment that hardly moved itself; ``also`` is not asked for that.
+        """
+        value, remains = self.left(rest)
+        own = self.evidence(remains)
+        named = own >= self.limit
+        if also is not None:
+            named[also] = True
+        named &= self.allowed
+        for h in [*self.fixed, *rest]:
+            named &= self.jaccard[:, h] < SAME
+            named[h] = False
+        return np.where(named, value, -np.inf), own
+
+    def ahead(self, rest: Sequence[int]) -> _Ahead:
+        """The best further hypothesis beside ``rest``; none where none is worth its cost."""
+        value, own = self.worth(rest)
+        best = int(np.argmax(value))
+        if value[best] < self.limit:
+            return NOTHING
+        return _Ahead((best,), float(value[best] - self.limit), float(own[best] - self.limit))
+
+
 def choose(
     aspects: Sequence[Aspect],
     log_prior: Floats,
@@ -84,58 +149,22 @@ def choose(
     ``evidence`` gives the scores (H,) of every hypothesis' own segment from the changes that are left per aspect.
     """
     parts = [information(aspect) for aspect in aspects]
-    cost = limit
+    fit = _Fit(aspects, log_prior, limit, allowed, jaccard, evidence, tuple(fixed), parts)
     chosen: list[int] = []
-
-    def left(rest: Sequence[int]) -> tuple[Floats, list[Floats]]:
-        """(H,) gain in log likelihood of adding each hypothesis to ``rest``, and the changes left per aspect."""
-        gain = np.zeros(len(log_prior))
-        remains = []
-        for aspect, part in zip(aspects, parts, strict=True):
-            g, r = _gain(aspect, part, rest)
-            gain += g
-            remains.append(r)
-        return gain, remains
-
-    def open_to(rest: Sequence[int]) -> Mask:
-        free = allowed.copy()
-        for h in rest:
-            free &= jaccard[:, h] < SAME
-            free[h] = False
-        return free
-
-    def beyond(gain: Floats) -> Floats:
-        """``-log p`` of a gain: twice of it is chi square with one degree of freedom per aspect."""
-        if len(parts) > 1:
-            return gain
-        return -log_two_sided(np.sqrt(2 * gain * (1 + NUGGET)))
-
     for _ in range(MAX_FINDINGS):
-        known = [*fixed, *chosen]
-        gain, remains = left(known)
-        value = beyond(gain) + log_prior
-        usable = open_to(known) & (value >= cost) & (evidence(remains) >= limit)
-        if not usable.any():
+        more = fit.ahead(chosen).more
+        if not more:
             break
-        chosen.append(int(np.argmax(np.where(usable, value, -np.inf))))
-        chosen = _improve(chosen, list(fixed), left, open_to, beyond, evidence, log_prior, cost)
-    return _described(chosen, fixed, parts, left, beyond, log_prior)
+        chosen = _improve([*chosen, *more], fit)
+    return _described(_pruned(chosen, fit), fit)
 
 
-def _improve(
-    chosen: list[int],
-    fixed: list[int],
-    left: Callable[[Sequence[int]], tuple[Floats, list[Floats]]],
-    open_to: Callable[[Sequence[int]], Mask],
-    beyond: Callable[[Floats], Floats],
-    evidence: Callable[[Sequence[Floats]], Floats],
-    log_prior: Floats,
-    cost: float,
-) -> list[int]:
+def _improve(chosen: list[int], fit: _Fit) -> list[int]:
     """Swap each choice for what explains better beside the others, and drop what the others explain.
 
-    Only what is beyond chance beside the others is swapped in: where Σ is wrong, a joint fit can be sure of a segment
-    that hardly moved itself.
+    A segment between two that moved explains a part of both, and then neither has enough left to be added. So the
+    strongest rivals of a choice are compared together with the best that can stand beside each. One finding becomes two
+    only where these stand out more by their own scores, too: a sure joint fit cuts a large change into fragments.
     """
     for _ in range(ROUNDS):
         before = list(chosen)
@@ -143,18 +172,38 @@ def _improve(
             if h not in chosen:
                 continue
             rest = [c for c in chosen if c != h]
-            gain, remains = left([*fixed, *rest])
-            value = np.where(open_to([*fixed, *rest]), beyond(gain) + log_prior, -np.inf)
-            supported = evidence(remains) >= cost
-            supported[h] = True
-            value = np.where(supported, value, -np.inf)
-            best = int(np.argmax(value))
-            if value[h] < cost and value[best] < cost:
+            value, own = fit.worth(rest, also=h)
+            rivals = [int(r) for r in np.argsort(-value, kind="stable")[:RIVALS] if value[r] >= fit.limit]
+            if not rivals:
                 chosen = rest
-            elif value[best] > value[h] + 1e-9:
-                chosen[chosen.index(h)] = best
+                continue
+            mine = fit.ahead([*rest, h])
+            best = h
+            more: tuple[int, ...] = ()
+            most = value[h] + mine.value + 1e-9
+            for r in rivals:
+                ahead = fit.ahead([*rest, r])
+                if len(ahead.more) > len(mine.more) and own[r] + ahead.own < own[h]:
+                    ahead = NOTHING
+                if r != h and value[r] + ahead.value > most:
+                    best, more, most = r, ahead.more, value[r] + ahead.value
+            chosen = [best if c == h else c for c in chosen] + list(more)
         if chosen == before:
             break
+    return chosen
+
+
+def _pruned(chosen: list[int], fit: _Fit) -> list[int]:
+    """Without those whose segment, beside the others, moved no further than chance alone lets the best of many move.
+
+    They were named before what explains them was found.
+    """
+    while len(chosen) > 1:
+        own = [float(fit.evidence(fit.left([c for c in chosen if c != h])[1])[h]) for h in chosen]
+        weakest = int(np.argmin(own))
+        if own[weakest] >= 0:
+            break
+        chosen = [c for c in chosen if c != chosen[weakest]]
     return chosen
 
 
@@ -174,22 +223,15 @@ def _gain(aspect: Aspect, part: _Information, rest: Sequence[int]) -> tuple[Floa
     return gain, aspect.change - aspect.kernel[:, index] @ effects
 
 
-def _described(
-    chosen: list[int],
-    fixed: Sequence[int],
-    parts: Sequence[_Information],
-    left: Callable[[Sequence[int]], tuple[Floats, list[Floats]]],
-    beyond: Callable[[Floats], Floats],
-    log_prior: Floats,
-) -> list[Chosen]:
-    index = [*fixed, *chosen]
+def _described(chosen: list[int], fit: _Fit) -> list[Chosen]:
+    index = [*fit.fixed, *chosen]
     effects = []
-    for part in parts:
+    for part in fit.parts:
         inner = part.matrix[np.ix_(index, index)]
         inner = inner + 1e-9 * np.diag(np.maximum(np.diag(inner), 1e-300))
         effects.append(np.linalg.solve(inner, part.score[index]) if index else np.zeros(0))
     found = []
-    for place, h in enumerate(chosen, start=len(fixed)):
-        gain, _ = left([*fixed, *(c for c in chosen if c != h)])
-        found.append(Chosen(h, tuple(float(e[place]) for e in effects), float(beyond(gain)[h] + log_prior[h])))
+    for place, h in enumerate(chosen, start=len(fit.fixed)):
+        value, _ = fit.left([c for c in chosen if c != h])
+        found.append(Chosen(h, tuple(float(e[place]) for e in effects), float(value[h])))
     return sorted(found, key=lambda c: (-float(f"{c.score:.12g}"), c.hypothesis))

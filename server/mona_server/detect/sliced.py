@@ -109,12 +109,15 @@ class StackedSource:
     def residual(self, effects: Mapping[int, Effects]) -> StackedSource:
         shift = self.offsets - self._parts[1].offsets
         parts = []
-        for k, part in enumerate(self._parts):
+        for k, (part, frames) in enumerate(
+            zip(self._parts, (slice(self._first), slice(self._first, None)), strict=True)
+        ):
             own = {
                 m: replace(
                     expected,
                     by_axis=tuple(e[at] for e, at in zip(expected.by_axis, self._places[k], strict=True)),
                     constant=expected.constant + (shift[m] if k else 0.0),  # the other part has its own offset
+                    centre=None if expected.centre is None else expected.centre[frames],
                 )
                 for m, expected in effects.items()
             }

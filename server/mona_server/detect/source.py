@@ -142,7 +142,12 @@ class Effects:
     constant: float = 0.0
     """Taken off everybody."""
     limit: float = np.inf
-    """Residuals are cut off at this distance from 0, so that a few extreme contexts do not decide."""
+    """Residuals are cut off at this distance from ``centre``, so that a few extreme contexts do not decide."""
+    centre: Floats | None = None
+    """(K,) everybody's mean residual of each frame, None: 0. Where everybody moves, the cut moves along: else segments
+    with many extreme contexts would seem to move less than the others."""
+    leverage: float = 0.0
+    """Share of the noise of a context that the effects took on, where they were learnt from it; 0 to below 1."""
 
 
 class SumsSource(Protocol):
@@ -183,7 +188,7 @@ class SumsSource(Protocol):
         """The same source, whose sums (and atoms) hold one more metric per entry, in order, after those of ``metrics``.
 
         For metric m of a context it is ``x - offset - constant - Σ_j by_axis[j][code on axis j]``, cut off at
-        ``±limit`` (:class:`Effects`). An axis on which the context has no code adds nothing; without a value of m there is
+        ``centre ± limit`` of its frame (:class:`Effects`). An axis on which the context has no code adds nothing; without a value of m there is
         none. Its own offset is 0, and ``metrics`` and ``offsets`` do not list it. Chance is judged on residuals,
         because a change of mix is not a change.
         """

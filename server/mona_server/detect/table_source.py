@@ -198,7 +198,11 @@ class TableSource:
             for codes, effect in zip(self._codes, expected.by_axis, strict=True):
                 if not isinstance(codes, Elements):
                     left -= np.append(effect, 0.0)[codes]
-            np.clip(left, -expected.limit, expected.limit, out=left)
+            if expected.centre is None:
+                np.clip(left, -expected.limit, expected.limit, out=left)
+            else:
+                centre = expected.centre[self._frame]
+                np.clip(left, centre - expected.limit, centre + expected.limit, out=left)
             present = given.present(m)
             residuals.append(left if present is None else left * present)
             presence.append(present)

@@ -106,9 +106,8 @@ class WindowedSource:
         """Effects learnt from the frames that every window has in its past, once for all of them."""
         key = (tuple(axes), tuple(metrics))
         if key not in self._wide.effects:
-            begin, end = self._past
-            common = WindowedSource(self._wide, begin, end, self._past)
-            self._wide.effects[key] = fit_effects(common, axes, common.sums(()), slice(None), metrics)
+            whole = WindowedSource(self._wide, 0, len(self._wide.source.edges_ms) - 1, self._past)
+            self._wide.effects[key] = fit_effects(whole, axes, whole.sums(()), slice(*self._past), metrics)
         return self._wide.effects[key]
 
 

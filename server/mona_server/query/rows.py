@@ -75,7 +75,11 @@ class Rows:
                 there = self.present[m]
                 if there is not None:
                     left[~there[rows]] = 0.0
-                np.clip(left, -expected.limit, expected.limit, out=residuals[m][rows])
+                centre: Floats | float = 0.0
+                if expected.centre is not None:
+                    inside = np.diff(np.clip(self.frame_starts, rows.start, rows.start + len(left)))
+                    centre = np.repeat(expected.centre, inside)
+                np.clip(left, centre - expected.limit, centre + expected.limit, out=residuals[m][rows])
 
         in_threads(take_off, len(starts), threads)
         return replace(

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from mona_server.detect import chance, deviates
-from mona_server.detect.chance_series import Part, Windows, mean_part, placebo_windows, size_part
+from mona_server.detect.chance_series import Part, Stats, Windows, mean_part, placebo_windows, size_part
 from mona_server.detect.chance_series import stats as stats_of
 from mona_server.detect.shocks import Shocks, find_shocks
 
@@ -28,7 +28,7 @@ def test_the_furthest_is_that_of_all_bent_deviates(candidates: int) -> None:
     z = rng.standard_t(5, (candidates, 24)).astype(np.float32)
     tails = rng.uniform(0, 0.3, (candidates, 2)) * (rng.random((candidates, 2)) < 0.8)
     bent = np.abs(chance.heavy_tailed(z.astype(float), np.where(z < 0, tails[:, :1], tails[:, 1:])))
-    assert np.array_equal(chance.furthest(z, tails), bent.max(axis=0))
+    assert np.array_equal(chance.furthest(z, chance.Tails(tails)), bent.max(axis=0))
     assert candidates == 1 or (bent.argmax(axis=0) != np.abs(z).argmax(axis=0)).any()
 
 
@@ -186,6 +186,80 @@ def test_placebo_windows_look_like_the_target() -> None:
     single = placebo_windows(Windows(np.array([30]), np.arange(30), 7))
     assert (single == np.eye(30)).all()
     assert placebo_windows(Windows(np.arange(4, 8), np.arange(4))).shape[1] == 0
+
+
+@pytest.mark.parametrize("season", [0.0, 2.0])
+def test_a_placebo_day_is_judged_as_if_it_were_the_last(season: float) -> None:
+    """Level, season and dispersion of it are those that the days without it give."""
+    rng = np.random.default_rng(12)
+    total = rng.standard_t(3, (200, 30)) + season * rng.standard_normal((200, 7))[:, np.arange(30) % 7]
+    count = np.full((200, 30), 20.0)
+
+    def found(last: int) -> Stats:
+        windows = Windows(np.array([last]), np.arange(last), 7)
+        part = mean_part(total, count, np.ones(200), np.zeros(30), windows)
+        return stats_of(part, windows, placebo_windows(windows), True)
+
+    judged, placebo = found(28), found(29)
+    assert placebo.placebo[:, 28] == pytest.approx(judged.change / np.sqrt(judged.spread), rel=1e-4, abs=1e-5)
+    assert placebo.between * placebo.without[:, 28] == pytest.approx(judged.between, rel=1e-3)
+
+
+def test_the_dispersions_outside_of_a_placebo_window_are_those_of_the_frames_outside_of_it() -> None:
+    """Between days and between weeks, each by itself: a wild week makes only the dispersion between weeks larger."""
+    rng = np.random.default_rng(3)
+    total, count = rng.standard_normal((100, 84)) * np.sqrt(20), np.full((100, 84), 20.0)
+    total[:, 14:21] += rng.standard_normal((100, 1)) * 5
+
+    def found(frames: np.ndarray, target: np.ndarray) -> Stats:
+        windows = Windows(target, frames, 7)
+        part = mean_part(total, count, np.ones(100), np.zeros(84), windows)
+        return stats_of(part, windows, placebo_windows(windows), True)
+
+    whole = found(np.arange(70), np.arange(70, 84))
+    windows = placebo_windows(Windows(np.arange(70, 84), np.arange(70), 7))
+    place = next(w for w in range(windows.shape[1]) if windows[14:21, w].all())
+    rest = found(np.flatnonzero(windows[:, place] == 0), np.arange(70, 84))
+    between, weekly = (
+        one * without[:, place]
+        for one, without in ((whole.between, whole.without), (whole.weekly, whole.without_weekly))
+    )
+    # One season and one mean of all frames are taken off before, so these agree on average.
+    assert np.mean(between / rest.between) == pytest.approx(1, abs=0.1)
+    assert np.mean(weekly / rest.weekly) == pytest.approx(1, abs=0.2)
+    assert np.mean(whole.weekly / rest.weekly) > 2
+
+
+def test_tails_are_those_of_a_candidates_own_past() -> None:
+    """Where one in ten is wild, the calm ones are left alone, and each day counts as if it had not been seen."""
+    rng = np.random.default_rng(5)
+    wild = rng.random(1_500) < 0.1
+    z = np.where(wild[:, None], rng.standard_t(3, (1_500, 60)), rng.standard_normal((1_500, 60))).astype(np.float32)
+    size, usual = rng.uniform(50, 500, 1_500), np.arange(60)
+    tails, together = (chance.tails_of(z, size, usual, apart=apart) for apart in (True, False))
+    calm = np.abs(z).max(axis=1) < 2.8
+    assert tails.weights[calm].mean() < 0.02 < 0.05 < together.weights.mean()
+    assert tails.weights[wild].mean() > 1.5 * together.weights.mean()
+    assert tails.alone is not None and tails.furthest is not None
+    assert (tails.furthest == np.abs(z).argmax(axis=1)).all()
+    assert (tails.alone.sum(axis=1) <= tails.weights.sum(axis=1) + 1e-9).mean() > 0.95
+    fewer = chance.tails_of(z[:300], size[:300], usual, apart=True)
+    assert fewer.alone is None
+
+
+def test_a_season_that_was_never_seen_is_no_certainty() -> None:
+    """A segment without contexts on the judged weekday may be odd there, and the weekday of one frame alone is its own."""
+    count = np.full((40, 30), 20.0)
+    count[0, 1:29:7] = 0
+    count[1, 8:29:7] = 0
+    total = np.random.default_rng(3).standard_normal((40, 30)) * np.sqrt(count)
+    windows = Windows(np.array([29]), np.arange(29), 7)
+    found = stats_of(
+        mean_part(total, count, np.ones(40), np.zeros(30), windows), windows, placebo_windows(windows), True
+    )
+    assert np.isfinite(found.placebo).all()
+    assert np.isfinite(found.spread).all()
+    assert found.spread[0] >= found.target_exposure[0]
 
 
 def test_shared_shocks_are_taken_off_and_the_one_that_moved_stays() -> None:

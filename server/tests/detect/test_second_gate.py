@@ -98,6 +98,70 @@ def test_everybody_moved_is_said_of_everybody() -> None:
     assert names(run(data)) == ["all data"]
 
 
+def skewed(seed: int) -> Table:
+    """The same fields with amounts of a lognormal law, twenty times as large for A as for E; D and E hold the large ones."""
+    data = table(seed)
+    rng = np.random.default_rng(seed)
+    level = np.array([20.0, 10.0, 5.0, 2.0, 1.0])[codes(data, "a")]
+    data.columns["score"] = level * np.exp(rng.normal(0, 1, len(data.time_ms)))
+    return data
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_all_rows_move_alike_the_cut_of_extremes_moves_along(seed: int) -> None:
+    """Else A, whose amounts are cut off most, would seem to move less than the others and be told beside everybody."""
+    data = skewed(seed)
+    score = data.columns["score"]
+    assert isinstance(score, np.ndarray)
+    score[recent(data)] += 5.0
+    assert names(run(data)) == ["all data"]
+
+
+def test_where_a_large_segment_moves_far_the_cut_of_extremes_stays() -> None:
+    """Around a mean between those that moved and those that did not, both would be cut off, and look alike."""
+    data = table(3)
+    large = np.random.default_rng(3).random(len(data.time_ms)) < 0.45
+    data.columns["c"] = Coded(large.astype(np.int32), ("small", "large"))
+    score = data.columns["score"]
+    assert isinstance(score, np.ndarray)
+    score[recent(data) & large] += 12.0
+    assert names(run(data, segment_by=["a", "b", "c"])) == ["c = large"]
+
+
+def test_one_segment_that_moved_far_is_no_storm_for_the_others() -> None:
+    """Everybody's mean moves with a large segment, so all others move alike beside it: a small one still stands out."""
+    data = table(4)
+    score = data.columns["score"]
+    assert isinstance(score, np.ndarray)
+    large, small = (
+        recent(data) & (codes(data, "b") == 0),
+        recent(data) & (codes(data, "a") == 2) & (codes(data, "b") == 3),
+    )
+    score[large] += 6.0
+    score[small] -= 0.6
+    assert set(names(run(data))) == {"b = w", "a = C and b = z"}
+
+
+def purchases(seed: int) -> Table:
+    """Ten weeks of purchases: all lines of a basket share the store, the household and the number of lines."""
+    rng = np.random.default_rng(seed)
+    lines = rng.geometric(0.08, 1_500)
+    basket = np.repeat(np.arange(len(lines)), lines)
+    day = rng.integers(0, DAYS, len(lines))[basket]
+    order = np.argsort(day, kind="stable")
+    basket, day = basket[order], day[order]
+    store, home = (rng.integers(0, size, len(lines)).astype(np.int32)[basket] for size in (40, 30))
+    names_of = {"a": tuple(f"s{k}" for k in range(40)), "b": tuple(f"h{k}" for k in range(30))}
+    columns = {"a": Coded(store, names_of["a"]), "b": Coded(home, names_of["b"]), "score": lines[basket].astype(float)}
+    return Table(columns, AT_MS - (DAYS - day) * DAY_MS + rng.integers(0, DAY_MS, len(day)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_few_baskets_are_no_change(seed: int) -> None:
+    """A hundred rows of three baskets are three draws: what is known of their noise is next to nothing."""
+    assert set(names(run(purchases(seed)))) <= {"all data"}
+
+
 def test_the_gate_can_be_switched_off() -> None:
     """Rate 1 and no folding: every candidate that passes the level, and no test."""
     off = run(table(), max_false_discovery_rate=1, fold_redundant=False, min_anomaly_level=0)
@@ -200,6 +264,19 @@ def test_an_outlier_is_told_from_noise() -> None:
     assert names(run(data, "AverageOutlier", min_anomaly_level=0.2)) == ["b = z"]
 
 
+def test_an_outlier_among_skewed_values_is_told_from_noise() -> None:
+    """A few large amounts are no outlier, and do not hide one: what is compared with everybody is cut off as well."""
+    data = table(7)
+    rng = np.random.default_rng(7)
+    amounts = np.exp(rng.normal(0, 1.5, len(data.time_ms)))
+    data.columns["score"] = amounts
+    asked: dict[str, Any] = {"time_period": "14d", "min_anomaly_level": 0}
+    assert names(run(data, "AverageOutlier", **asked)) == []
+    moved = recent(data) & (codes(data, "a") == 1) & (codes(data, "b") == 2)
+    amounts[moved] += 1.5
+    assert names(run(data, "AverageOutlier", **asked)) == ["a = B and b = y"]
+
+
 def test_late_values_are_no_change() -> None:
     """Labels that arrive with delay, the early ones lower: the last frames are left out, and the finding says so."""
     data = table()
@@ -245,6 +322,25 @@ def test_the_same_table_gives_the_same_bits() -> None:
         return [(s.id, s.level, s.score, s.chance.q_value, s.chance.passed) for s in every]
 
     assert numbers(run(table(3))) == numbers(run(table(3)))
+
+
+def test_a_daily_run_that_fails_twice_is_no_change() -> None:
+    """A job that comes exactly once a day has no noise to speak of; a count is known to one context all the same."""
+    rng = np.random.default_rng(6)
+    data = table(6)
+    kept = rng.random(len(data.time_ms)) < 0.9
+
+    def with_jobs(missing: int) -> Table:
+        daily = np.tile(AT_MS - np.arange(DAYS, 0, -1) * DAY_MS + 1, 30)
+        job = np.repeat(np.arange(30), DAYS)
+        run_at = (job > 0) | (np.tile(np.arange(DAYS), 30) < DAYS - missing)
+        kind = np.concatenate([np.full(kept.sum(), 30), job[run_at]]).astype(np.int32)
+        labels = (*(f"job{k}" for k in range(30)), "other")
+        return Table({"a": Coded(kind, labels)}, np.concatenate([data.time_ms[kept], daily[run_at]]))
+
+    asked: dict[str, Any] = {"segment_by": ["a"], "min_segment_size_fraction": 0.0005}
+    assert names(run(with_jobs(2), "SegmentSizeDrift", **asked)) == []
+    assert names(run(with_jobs(9), "SegmentSizeDrift", **asked)) == ["a = job0"]
 
 
 def test_a_size_among_siblings_is_told_from_counting_noise() -> None:

@@ -123,3 +123,38 @@ def test_only_what_is_beyond_chance_is_swapped_in() -> None:
     everything = np.ones(3, bool)
     chosen = selection.choose([aspect], np.zeros(3), 3.0, everything, np.eye(3), lambda left: scores)
     assert [one.hypothesis for one in chosen] == [0]
+
+
+def test_a_segment_between_two_that_moved_gives_way_to_both() -> None:
+    """It explains the most at first, and beside it neither of the two has enough left to be added alone."""
+    world = World([range(2, 10), range(6), range(6, 12)], [2, 2, 2])
+    moved = shift(range(12))
+    left = moved - shift(range(2, 10))
+    alone = CONTEXTS * left[:6].sum() / np.sqrt(6 * CONTEXTS)
+    limit = 60.0
+    assert chance.tail_score(np.array([alone]), world.prior[:1])[0] < limit
+    assert set(world.found(moved, limit=limit)) == {1, 2}
+
+
+def test_what_the_others_explain_in_the_end_is_not_named() -> None:
+    """Named before the second one was found; beside that its own segment has not moved."""
+    aspect = Aspect(np.array([20.0, 10.0]), np.eye(2), np.array([[1.0, 0.9], [0.9, 1.0]]))
+
+    def evidence(left: Sequence[Floats]) -> Floats:
+        return np.array([9.0 if left[0][0] == 20 else -1.0, 5.0])
+
+    chosen = selection.choose([aspect], np.zeros(2), 3.0, np.ones(2, bool), np.eye(2), evidence)
+    assert [one.hypothesis for one in chosen] == [1]
+
+
+@pytest.mark.parametrize(("score", "named"), [(3.5, {0}), (20.0, {1, 2})])
+def test_one_finding_becomes_two_only_where_these_stand_out_more_by_themselves(score: float, named: set[int]) -> None:
+    """The joint fit is surer of two parts in either case; a part that hardly stands out is a fragment."""
+    aspect = Aspect(np.array([20.0, 10.0]), np.eye(2), np.array([[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]]))
+    whole_or_parts = np.array([[1.0, 0.9, 0.9], [0.9, 1.0, 0.0], [0.9, 0.0, 1.0]])
+
+    def evidence(left: Sequence[Floats]) -> Floats:
+        return np.array([30.0, 20.0, score] if left[0][1] > 1 else [30.0, 1.0, 1.0])
+
+    chosen = selection.choose([aspect], np.zeros(3), 3.0, np.ones(3, bool), whole_or_parts, evidence)
+    assert {one.hypothesis for one in chosen} == named

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mona_server.detect.sliced import SlicedSource, StackedSource, both
-from mona_server.detect.source import AxisRequest, GroupSums, SourceQuestion
+from mona_server.detect.source import AxisRequest, Effects, GroupSums, SourceQuestion
 from mona_server.detect.table_source import Coded, TableSource
 from mona_server.detect.verses import Verse
 from mona_server.detect.version_order import newest_first, semantic_key
@@ -73,6 +75,11 @@ def test_two_windows_stacked_are_the_whole(seed: int, cut: int) -> None:
         mine_net, their_net = (s.net_values(segments[0], "x", first, last) for s in (stacked, whole))
         np.testing.assert_array_equal(mine_net.values, their_net.values)
         np.testing.assert_array_equal(mine_net.weights, their_net.weights)
+    none = tuple(np.zeros(len(axis.conditions)) for axis in whole.axes)
+    effects = {0: Effects(none, constant=float(-whole.offsets[0]), limit=1.0, centre=np.linspace(-1, 1, 20))}
+    own = {0: replace(effects[0], constant=float(-stacked.offsets[0]))}
+    mine, theirs = stacked.residual(own).sums(()), whole.residual(effects).sums(())
+    np.testing.assert_allclose(mine.total[1], theirs.total[1], rtol=1e-9, atol=1e-9)
 
 
 @settings(max_examples=20, deadline=None)

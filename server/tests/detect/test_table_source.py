@@ -257,3 +257,17 @@ def test_a_small_spread_far_from_zero_keeps_its_digits() -> None:
     near = values - 1.7e9
     assert square / count - (total / count) ** 2 == pytest.approx(float(near.var()), rel=1e-9)
     assert source.offsets[0] + total / count == pytest.approx(float(1.7e9 + near.mean()), rel=1e-15)
+
+
+def test_effects_take_on_noise_of_the_frames_they_are_learnt_from() -> None:
+    """So residuals are smaller there than in a frame that they have not seen, by twice the leverage."""
+    rng = np.random.default_rng(5)
+    columns: dict[str, Column] = {"amount": rng.standard_normal(8_000)}
+    columns |= {f"f{j}": coded([f"v{i}" for i in rng.integers(0, 40, 8_000)]) for j in range(8)}
+    question = SourceQuestion(tuple(AxisRequest(f"f{j}") for j in range(8)), ("amount",), EDGES[:3])
+    time_ms = np.repeat(EDGES[:2], 4_000).astype(np.int64)
+    source = TableSource(columns, time_ms, question)
+    effects = fit_effects(source, range(8), source.sums(()), slice(0, 1), (0,))
+    square = source.residual(effects).sums(()).square[1][0]
+    assert effects[0].leverage == pytest.approx(8 * 39 / 4_000, rel=0.06)
+    assert square[1] / square[0] == pytest.approx(1 + 2 * effects[0].leverage, abs=0.05)

@@ -89,7 +89,8 @@ def effects(source: Any) -> Effects:
         for axis in source.axes
     ]
     # The constant makes up for the offset, which may differ.
-    return Effects(tuple(by_axis), constant=float(1.5 - source.offsets[0]), limit=20.0)
+    centre = np.linspace(-4, 4, len(source.edges_ms) - 1)
+    return Effects(tuple(by_axis), constant=float(1.5 - source.offsets[0]), limit=20.0, centre=centre)
 
 
 AXES = (AxisRequest("city"), AxisRequest("vip"), AxisRequest("x"), AxisRequest("tags"))
