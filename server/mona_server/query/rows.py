@@ -77,8 +77,8 @@ class Rows:
                     left[~there[rows]] = 0.0
                 centre: Floats | float = 0.0
                 if expected.centre is not None:
-                    inside = np.diff(np.clip(self.frame_starts, rows.start, rows.start + len(left)))
-                    centre = np.repeat(expected.centre, inside)
+                    ends = np.clip(self.frame_starts, rows.start, rows.start + len(left))
+                    centre = np.repeat(expected.centre, ends[1:] - ends[:-1])
                 np.clip(left, centre - expected.limit, centre + expected.limit, out=residuals[m][rows])
 
         in_threads(take_off, len(starts), threads)

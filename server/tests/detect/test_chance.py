@@ -240,7 +240,8 @@ def test_tails_are_those_of_a_candidates_own_past() -> None:
     calm = np.abs(z).max(axis=1) < 2.8
     assert tails.weights[calm].mean() < 0.02 < 0.05 < together.weights.mean()
     assert tails.weights[wild].mean() > 1.5 * together.weights.mean()
-    assert tails.alone is not None and tails.furthest is not None
+    assert tails.alone is not None
+    assert tails.furthest is not None
     assert (tails.furthest == np.abs(z).argmax(axis=1)).all()
     assert (tails.alone.sum(axis=1) <= tails.weights.sum(axis=1) + 1e-9).mean() > 0.95
     fewer = chance.tails_of(z[:300], size[:300], usual, apart=True)

@@ -152,7 +152,11 @@ def purchases(seed: int) -> Table:
     basket, day = basket[order], day[order]
     store, home = (rng.integers(0, size, len(lines)).astype(np.int32)[basket] for size in (40, 30))
     names_of = {"a": tuple(f"s{k}" for k in range(40)), "b": tuple(f"h{k}" for k in range(30))}
-    columns = {"a": Coded(store, names_of["a"]), "b": Coded(home, names_of["b"]), "score": lines[basket].astype(float)}
+    columns: dict[str, Any] = {
+        "a": Coded(store, names_of["a"]),
+        "b": Coded(home, names_of["b"]),
+        "score": lines[basket].astype(float),
+    }
     return Table(columns, AT_MS - (DAYS - day) * DAY_MS + rng.integers(0, DAY_MS, len(day)))
 
 

@@ -78,8 +78,8 @@ def test_two_windows_stacked_are_the_whole(seed: int, cut: int) -> None:
     none = tuple(np.zeros(len(axis.conditions)) for axis in whole.axes)
     effects = {0: Effects(none, constant=float(-whole.offsets[0]), limit=1.0, centre=np.linspace(-1, 1, 20))}
     own = {0: replace(effects[0], constant=float(-stacked.offsets[0]))}
-    mine, theirs = stacked.residual(own).sums(()), whole.residual(effects).sums(())
-    np.testing.assert_allclose(mine.total[1], theirs.total[1], rtol=1e-9, atol=1e-9)
+    left, right = stacked.residual(own).sums(()), whole.residual(effects).sums(())
+    np.testing.assert_allclose(left.total[1], right.total[1], rtol=1e-9, atol=1e-9)
 
 
 @settings(max_examples=20, deadline=None)
