@@ -72,14 +72,14 @@ class Rows:
                 for codes, effect in zip(self.codes, expected.by_axis, strict=True):
                     if not isinstance(codes, Elements) and effect.any():
                         left -= np.append(effect, 0.0)[codes[rows]]  # code -1 adds nothing
-                there = self.present[m]
-                if there is not None:
-                    left[~there[rows]] = 0.0
                 centre: Floats | float = 0.0
                 if expected.centre is not None:
                     ends = np.clip(self.frame_starts, rows.start, rows.start + len(left))
                     centre = np.repeat(expected.centre, ends[1:] - ends[:-1])
                 np.clip(left, centre - expected.limit, centre + expected.limit, out=residuals[m][rows])
+                there = self.present[m]
+                if there is not None:
+                    residuals[m][rows][~there[rows]] = 0.0
 
         in_threads(take_off, len(starts), threads)
         return replace(

@@ -90,7 +90,7 @@ def effects(source: Any) -> Effects:
     ]
     # The constant makes up for the offset, which may differ.
     centre = np.linspace(-4, 4, len(source.edges_ms) - 1)
-    return Effects(tuple(by_axis), constant=float(1.5 - source.offsets[0]), limit=20.0, centre=centre)
+    return Effects(tuple(by_axis), constant=float(1.5 - source.offsets[0]), limit=3.0, centre=centre)
 
 
 AXES = (AxisRequest("city"), AxisRequest("vip"), AxisRequest("x"), AxisRequest("tags"))
