@@ -27,9 +27,8 @@ SUSPECTS = 200
 ROUNDS = 8
 LEVEL_PRIOR = 10.0
 """Weight, in contexts, of what fields let expect beside what contexts had before."""
-OWN_LEAST = 0.0
-"""Least score of a segment that is named because a part of it is beyond chance: of all candidates with as many
-conditions, chance alone lets about one move so far."""
+OWN_LEAST = 0.5
+"""Least score of a segment that is named because a part of it is beyond chance, as a share of what is asked of that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,7 @@ class Explaining:
             score = chance.tail_score(z, log_prior)
             # What is beyond chance in a part of a segment is evidence for the segment, if that explains more.
             parts = np.where(inside, score[:count, None], -np.inf).max(axis=0, initial=-np.inf)
-            score[:count] = np.where(score[:count] >= OWN_LEAST, parts, score[:count])
+            score[:count] = np.where(score[:count] >= OWN_LEAST * self.limit, parts, score[:count])
             return score
 
         found = selection.choose(
