@@ -64,8 +64,9 @@ class _Candidates:
 class Evidence:
     """Collects what is needed to judge the candidates of one verse in one baseline."""
 
-    def __init__(self, setting: Setting, base: GroupSums) -> None:
-        self.setting, self.base = setting, base
+    def __init__(self, setting: Setting, base: GroupSums, unfitted: GroupSums | None = None) -> None:
+        """``base``: everybody's sums; ``unfitted``: the same with residuals that no effects were taken off, if asked for."""
+        self.setting, self.base, self.unfitted = setting, base, unfitted
         tests = max(len(setting.metrics), 1)
         self._parts = 2 if setting.statistic is Statistic.SUM else 1
         windows = setting.windows

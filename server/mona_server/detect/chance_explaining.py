@@ -247,19 +247,25 @@ class Explaining:
         return np.asarray(np.maximum(expected, 0.0), np.float64)
 
     def _everybody(self, i: int) -> tuple[float, float]:
-        """Change of everybody in one part and its variance; an infinite one where everybody is the yardstick."""
+        """Change of everybody in one part and its variance; an infinite one where everybody is the yardstick.
+
+        Where there are unfitted residuals the weaker of both counts, and none where they disagree: effects leave smaller
+        squares in the frames they were learnt from than in the judged ones; without effects a change of mix is one.
+        """
         judge = self.judge
         if judge.setting.comparison != "reference":
             return 0.0, 1e300
-        deviation = self._everybody_series(i)
-        z, change = series_z(deviation, judge.setting.windows)
+        z, change = series_z(self._everybody_series(i, judge.base), judge.setting.windows)
+        if judge.evidence.unfitted is not None:
+            other = series_z(self._everybody_series(i, judge.evidence.unfitted), judge.setting.windows)
+            z, change = min((z, change), other, key=lambda one: abs(one[0])) if z * other[0] > 0 else (0.0, 0.0)
         variance = (change / z) ** 2 if z else 1e300
         counted = i == 0 and judge.setting.statistic in (Statistic.SIZE, Statistic.SUM)
         return change, max(variance, 1.0) if counted else variance  # a count is known to one context
 
-    def _everybody_series(self, i: int) -> Floats:
+    def _everybody_series(self, i: int, base: GroupSums) -> Floats:
         judge = self.judge
-        base, windows, statistic = judge.base, judge.setting.windows, judge.setting.statistic
+        windows, statistic = judge.setting.windows, judge.setting.statistic
         if i == 0 and statistic in (Statistic.SIZE, Statistic.SUM):
             return np.asarray(base.size[0] - base.size[0, windows.reference].mean(), np.float64)
         total, count, _ = judge.evidence.moments(base, self.test)

@@ -21,7 +21,7 @@ from mona_server.detect.expected import fit_level
 from mona_server.detect.gate import Inside
 from mona_server.detect.passers import Passers
 from mona_server.detect.signal import Chance, Finding, Signal, strength
-from mona_server.detect.source import Effects
+from mona_server.detect.source import Effects, GroupSums
 from mona_server.detect.verses.base import Statistic, Verse
 from mona_server.detect.windowed import effects_of
 from mona_server.segment import Segment
@@ -201,8 +201,12 @@ class FrameGate:
             left_out = len(setting.windows.target) - len(mature)
             note = f"{left_out} judged frames left out, whose values are still arriving"
             setting = replace(setting, windows=replace(setting.windows, target=mature))
+        unfitted: GroupSums | None = None
         if setting.comparison == "reference" and setting.metrics:
             learn = setting.windows.reference
+            if setting.statistic is Statistic.STD:
+                level = fit_level(inside.source, inside.base, learn, setting.metrics)
+                unfitted = inside.source.residual(level).sums(())
             effects = effects_of(inside.source, inside.segment_axes, inside.base, learn, setting.metrics)
             source = inside.source.residual(effects)
             inside = replace(inside, source=source, base=source.sums(()))
@@ -221,7 +225,7 @@ class FrameGate:
                 inside = replace(inside, source=source, base=source.sums(()))
                 first = len(inside.source.metrics)
                 setting = replace(setting, residuals=tuple(range(first, first + len(setting.metrics))))
-        return cls(inside, setting, Evidence(setting, inside.base), note)
+        return cls(inside, setting, Evidence(setting, inside.base, unfitted), note)
 
     def add(self, block: Block) -> None:
         self._evidence.add(block)
