@@ -124,7 +124,7 @@ def skewed(z: Floats, skewness: Floats) -> Floats:
     return np.asarray(np.sign(z) * np.clip(np.sign(z) * bent, 0.0, np.abs(z)), np.float64)
 
 
-def turmoil(z: Floats, size: Floats) -> Floats:
+def turmoil(z: Floats | NDArray[np.float32], size: Floats) -> Floats:
     """(C, W) how much wider than usual all candidates of about the same size scatter in a window; at least 1.
 
     On the day of a storm everything moves, each in its own way. A candidate stands out when it moves more than the

@@ -23,6 +23,8 @@ FEW = 10.0
 """A dispersion with fewer degrees of freedom leans on the pooled one, each missing one with the weight of two."""
 MIN_JUDGED = 10.0
 """With fewer expected contexts in the judged frames nothing is said about a segment."""
+BLOCK = 2**16
+"""So many candidates at a time, where each has as many numbers as there are placebo windows."""
 SET_ASIDE = 0.2
 """Share of single frames that may hold changes of their own, and are not used to learn how wild frames are."""
 
@@ -75,6 +77,11 @@ def leaning(own: Floats, pooled: Floats, freedom: float) -> Floats:
     """An own dispersion with so many degrees of freedom, drawn towards the pooled one."""
     lean = max(1.0, 2 * (FEW - freedom))
     return np.asarray((freedom * own + lean * pooled) / (freedom + lean), np.float64)
+
+
+def inverse_dof(kurtosis: Floats) -> Floats:
+    """Inverse degrees of freedom of the Student law with this excess kurtosis."""
+    return np.asarray(1 / (4 + 6 / np.maximum(kurtosis, 1e-9)), np.float64)
 
 
 class Judging:
@@ -185,38 +192,44 @@ class Judging:
         if self.setting.comparison == "reference":
             tails = self.tails[test].weights
             assert part.unsure is not None
-            z = chance.heavy_tailed(z, 1 / (4 + 6 / np.maximum(part.unsure[rows], 1e-9)))
+            z = chance.heavy_tailed(z, inverse_dof(part.unsure[rows]))
             return chance.heavy_tailed(z, np.where(z < 0, tails[rows, 0], tails[rows, 1]))
         contexts = np.maximum(part.stats.target_exposure[rows], 1.0)
         shape = self.setting.shapes[test]
         z = chance.skewed(z, shape.skewness / np.sqrt(contexts))
         # Student's t with the excess kurtosis of a mean of so many values, over a dispersion that is an estimate.
         assert part.unsure is not None
-        return chance.heavy_tailed(z, 1 / (4 + 6 / np.maximum(shape.kurtosis / contexts + part.unsure[rows], 1e-9)))
+        return chance.heavy_tailed(z, inverse_dof(shape.kurtosis / contexts + part.unsure[rows]))
 
     def _placebo_z(self, parts: list[Joined]) -> NDArray[np.float32]:
         """(C, W) deviates of the placebo windows, with the dispersion that the frames outside of each would give."""
         each = []
         for part in parts:
-            stats, (frames, cycles) = part.stats, part.freedom
-            judged_cycles = len(self.setting.windows.target) / self.setting.windows.cycle
-            without = stats.without.astype(np.float64)
-            pooled = part.pooled[:, None] * without**part.own_weight
-            between = leaning(
-                stats.between[:, None] * without, pooled, max(frames - len(self.setting.windows.target), 1.0)
-            )
-            weekly = stats.weekly[:, None] * stats.without_weekly
-            left = np.maximum(np.maximum(pooled, between), leaning(weekly, pooled, max(cycles - judged_cycles, 1.0)))
-            np.maximum(left, np.maximum(part.least, 1e-300)[:, None], out=left)
-            z = np.divide(part.stats.placebo, np.sqrt(left, out=left), out=left)
+            z = np.zeros_like(part.stats.placebo)
+            blocks = [slice(start, start + BLOCK) for start in range(0, len(z), BLOCK)] if z.size else []
+            for rows in blocks:
+                z[rows] = part.stats.placebo[rows] / np.sqrt(self._outside(part, rows))
             judged = (part.stats.target_exposure >= MIN_JUDGED) & (part.stats.reference_exposure >= MIN_JUDGED)
             z[~judged] = 0.0
             if z.size:
                 z /= chance.turmoil(z, self.size)
-                if part.unsure is not None:
-                    z = chance.heavy_tailed(z, 1 / (4 + 6 / np.maximum(part.unsure, 1e-9))[:, None])
+            if part.unsure is not None:
+                for rows in blocks:
+                    bent = chance.heavy_tailed(z[rows].astype(np.float64), inverse_dof(part.unsure[rows])[:, None])
+                    z[rows] = bent
             each.append(z)
         return np.asarray(each[0] if len(each) == 1 else joint_z(each), np.float32)
+
+    def _outside(self, part: Joined, rows: slice) -> Floats:
+        """(rows, W) the dispersion that the frames outside of each placebo window give: as :attr:`Joined.dispersion`."""
+        stats, (frames, cycles), windows = part.stats, part.freedom, self.setting.windows
+        without = stats.without[rows].astype(np.float64)
+        pooled = part.pooled[rows, None] * without**part.own_weight
+        frames, cycles = frames - len(windows.target), cycles - len(windows.target) / windows.cycle
+        between = leaning(stats.between[rows, None] * without, pooled, max(frames, 1.0))
+        weekly = leaning(stats.weekly[rows, None] * stats.without_weekly[rows], pooled, max(cycles, 1.0))
+        least = np.maximum(part.least[rows], 1e-300)[:, None]
+        return np.asarray(np.maximum(np.maximum(pooled, least), np.maximum(between, weekly)), np.float64)
 
     def _usual(self) -> NDArray[np.intp]:
         """The placebo windows to learn from: not the wildest fifth of single frames, as sudden changes of the past are no
