@@ -218,7 +218,7 @@ class Judging:
                     bent = chance.heavy_tailed(z[rows].astype(np.float64), inverse_dof(part.unsure[rows])[:, None])
                     z[rows] = bent
             each.append(z)
-        return np.asarray(each[0] if len(each) == 1 else joint_z(each), np.float32)
+        return np.asarray(each[0] if len(each) == 1 else joint_z([z.astype(np.float64) for z in each]), np.float32)
 
     def _outside(self, part: Joined, rows: slice) -> Floats:
         """(rows, W) the dispersion that the frames outside of each placebo window give: as :attr:`Joined.dispersion`."""
