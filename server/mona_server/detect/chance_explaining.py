@@ -128,7 +128,10 @@ class Explaining:
             spans.append((int(windows.reference[0]), int(windows.reference[-1]) + 1))
         atoms = judge.source.atoms([*(judge.segment(c) for c in batch), *known], spans)
         overlaps = _Overlaps(atoms.member)
-        aspects = [self._aspect(i, rows, atoms, overlaps) for i in range(len(self.parts))]
+        levers = [self._levels(atoms), atoms.count[setting.metrics[self.test]][:, 0]] if self._sums else [None]
+        fits = [[self._aspect(i, rows, atoms, overlaps, lever) for i in range(len(self.parts))] for lever in levers]
+        # A total moves by a factor, until what it adds is cut off as an extreme, the same for each context.
+        aspects = max(fits, key=selection.best_gain)
         sizes = overlaps.weigh(atoms.size.sum(axis=1))
         own = np.diag(sizes)
         inside = sizes[:count, :count] >= selection.SAME * own[:count, None]
@@ -160,8 +163,17 @@ class Explaining:
         )
         return [(batch[c.hypothesis] if c.hypothesis < count else -1, c.score, c.effects[-1]) for c in found]
 
-    def _aspect(self, i: int, rows: NDArray[np.intp], atoms: AtomSums, overlaps: _Overlaps) -> selection.Aspect:
-        """Changes, covariance and kernel of the suspects and everybody in one part."""
+    @property
+    def _sums(self) -> bool:
+        return self.judge.setting.statistic is Statistic.SUM
+
+    def _aspect(
+        self, i: int, rows: NDArray[np.intp], atoms: AtomSums, overlaps: _Overlaps, by: Floats | None
+    ) -> selection.Aspect:
+        """Changes, covariance and kernel of the suspects and everybody in one part.
+
+        ``by`` (A,): how much one unit of effect moves the mean part of each atom; None: by its contexts.
+        """
         judge, part = self.judge, self.parts[i]
         setting = judge.setting
         count, known = len(rows), atoms.member.shape[1] - len(rows)
@@ -175,8 +187,7 @@ class Explaining:
         else:
             now, before, row_variance = self._atom_moments(atoms)
             expected = now
-        # How much one unit of effect moves an atom: a context each for means and sizes, its level for totals.
-        lever = expected if by_count or setting.statistic is not Statistic.SUM else self._levels(atoms)
+        lever = expected if by_count or by is None else by
         shared_now = overlaps.weigh(lever)[:count, :count]
         ratio = part.stats.target_exposure[rows] / part.stats.reference_exposure[rows]
         noise = overlaps.weigh(expected * row_variance)[:count, :count]

@@ -70,6 +70,12 @@ def information(aspect: Aspect) -> _Information:
     return _Information(solved.T @ aspect.change, aspect.kernel.T @ solved)
 
 
+def best_gain(aspects: Sequence[Aspect]) -> float:
+    """The gain in log likelihood of the one hypothesis that explains most."""
+    gain = sum(_gain(aspect, information(aspect), ())[0] for aspect in aspects)
+    return float(np.max(gain, initial=0.0))
+
+
 @dataclass(frozen=True, slots=True)
 class _Ahead:
     """What could be added to a set: the hypothesis, or none; its value and the score of its own segment beyond the cost."""

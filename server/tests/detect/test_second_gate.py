@@ -168,6 +168,19 @@ def test_where_a_large_segment_moves_far_the_cut_of_extremes_stays() -> None:
     assert names(run(data, segment_by=["a", "b", "c"])) == ["c = large"]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_total_that_grows_beyond_the_cut_of_extremes_is_one_finding(seed: int) -> None:
+    """What is cut off moves each context alike, not by its level: fields of large and small amounts are no fragments."""
+    data = table(seed)
+    rng = np.random.default_rng(seed)
+    level = np.array([9.0, 7.0, 5.0, 3.0, 1.0])[codes(data, "a")]
+    amounts = level * rng.uniform(0.9, 1.1, len(level))
+    part = rng.integers(0, 3, len(level)).astype(np.int32)
+    amounts[recent(data) & (codes(data, "b") == 1) & (part == 0)] *= 4
+    data.columns["score"], data.columns["c"] = amounts, Coded(part, ("i", "j", "k"))
+    assert names(run(data, "SumDrift", segment_by=["a", "b", "c"])) == ["b = x and c = i"]
+
+
 def test_one_segment_that_moved_far_is_no_storm_for_the_others() -> None:
     """Everybody's mean moves with a large segment, so all others move alike beside it: a small one still stands out."""
     data = table(4)
