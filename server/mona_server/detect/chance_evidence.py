@@ -163,7 +163,19 @@ class Evidence:
             if setting.comparison == "everybody":
                 rows = np.maximum(rows, self.least_variance(test))
             fresh = setting.fresh[test] if setting.fresh and statistic is not Statistic.RATIO else 1.0
-            parts.append(chance_series.mean_part(total, count, rows, mean, windows, fresh))
+            wider: Floats | float = 1.0
+            if setting.comparison == "reference":
+                now, before = (
+                    row_variance(
+                        total, count, square, span, row_variance(base_total, base_count, base_square, span, np.zeros(1))
+                    )
+                    for span in (
+                        Windows(windows.target, windows.target[:0]),
+                        Windows(windows.reference, windows.target[:0]),
+                    )
+                )
+                wider = np.maximum(now / np.maximum(before, 1e-300), 1.0)
+            parts.append(chance_series.mean_part(total, count, rows, mean, windows, wider, fresh))
         return parts
 
     def least_variance(self, test: int) -> float:

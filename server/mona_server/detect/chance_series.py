@@ -55,6 +55,8 @@ class Part:
     """(S,)"""
     drawn: bool = False
     """Rows are draws of their own, so no noise is smaller than theirs; contexts may come by a schedule."""
+    wider: Floats | float = 1.0
+    """(S,) variance of the judged rows over that of the reference ones, at least 1."""
     fresh: float = 1.0
     """Variance of rows that the effects were not learnt from, over that of those they were learnt from."""
 
@@ -93,7 +95,13 @@ def size_part(size: Floats, base: Floats, windows: Windows) -> Part:
 
 
 def mean_part(
-    total: Floats, count: Floats, row_variance: Floats, base_mean: Floats, windows: Windows, fresh: float = 1.0
+    total: Floats,
+    count: Floats,
+    row_variance: Floats,
+    base_mean: Floats,
+    windows: Windows,
+    wider: Floats | float = 1.0,
+    fresh: float = 1.0,
 ) -> Part:
     """``total``, ``count`` (S, K); ``base_mean`` (K,): everybody's mean. No reference: compared with everybody."""
     deviation = total - count * base_mean
@@ -101,7 +109,7 @@ def mean_part(
         reference = unbroken(windows.reference)
         seen = np.maximum(count[:, reference].sum(axis=1), 1e-9)
         deviation = deviation - (deviation[:, reference].sum(axis=1) / seen)[:, None] * count
-    return Part(deviation, count, row_variance, drawn=True, fresh=fresh)
+    return Part(deviation, count, row_variance, drawn=True, wider=wider, fresh=fresh)
 
 
 def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, shocks: Shocks | None = None) -> Stats:
@@ -183,7 +191,7 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
             left_weeks = by_week.sum(axis=1)[:, None] - by_week @ weeks_of - summed**2 / outside
             without_weekly = _share(left_weeks / rest, weekly, floor)
     target = np.asarray(part.exposure[:, target_span].sum(axis=1), np.float64)
-    spread = target + target * target / reference
+    spread = target * part.wider + target * target / reference
     if season is not None:
         spread = spread + season.unsure(windows.target)
     # The exposure to the shocks is an estimate, too: its variance times the shocks of the judged frames.

@@ -100,20 +100,6 @@ def _stands_without(parent: Signal, atoms: AtomSums, columns: tuple[int, int], i
     return _stands(parent, atoms, atoms.member[:, outer] & ~atoms.member[:, child], inside)
 
 
-def stand_without(signals: Sequence[Signal], known: Sequence[Segment], inside: Inside) -> list[bool]:
-    """Does each signal still pass its level when the contexts of the known segments are taken out?"""
-    if not signals or not known:
-        return [True] * len(signals)
-    atoms = inside.source.atoms([*(signal.segment for signal in signals), *known])
-    new = atoms.member[:, len(signals) :].any(axis=1)
-    return [
-        _stands(signal, atoms, atoms.member[:, column] & ~new, inside)
-        if (atoms.member[:, column] & new).any()
-        else True
-        for column, signal in enumerate(signals)
-    ]
-
-
 def _stands(parent: Signal, atoms: AtomSums, rest: Mask, inside: Inside) -> bool:
     """Do these atoms alone pass the level, in the direction of the signal?"""
     verse = inside.verse

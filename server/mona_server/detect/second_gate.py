@@ -272,7 +272,7 @@ class FrameGate:
     ) -> tuple[list[Finding], list[Signal]]:
         """The joint explanation's findings with what they explain; what it left alone is folded by levels.
 
-        And the signals that only hold what is new: another verse tells of that.
+        And the signals that only hold what is new: where that is all that the explanation needs, another verse tells of it.
         """
         named = {(one.test, one.segment): one for one in mains}
         related: dict[Key, list[Signal]] = {key: [] for key in named}
@@ -292,15 +292,10 @@ class FrameGate:
         elif self.inside.verse.type.statistic in (Statistic.SIZE, Statistic.SUM):
             _drop_diluted(pairs, related, good)
         found = [folding.finding(good[key], rest) for key, rest in related.items()]
-        stands = folding.stand_without(alone, self.setting.known, self.inside)
+        if not self.setting.known:
+            return found + list(folding.fold(alone, self.inside)), []
         told = "grew only by what is new, which is told once"
-        swollen = [
-            replace(signal, chance=replace(signal.chance, passed=False, reason=told))
-            for signal, stays in zip(alone, stands, strict=True)
-            if not stays
-        ]
-        left = [signal for signal, stays in zip(alone, stands, strict=True) if stays]
-        return found + list(folding.fold(left, self.inside)), swollen
+        return found, [replace(s, chance=replace(s.chance, passed=False, reason=told)) for s in alone]
 
     def _drop_swollen(
         self,

@@ -181,6 +181,17 @@ def test_a_total_that_grows_beyond_the_cut_of_extremes_is_one_finding(seed: int)
     assert names(run(data, "SumDrift", segment_by=["a", "b", "c"])) == ["b = x and c = i"]
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_that_spread_wider_than_before_are_no_change_of_their_mean(seed: int) -> None:
+    """Their noise is that of the judged rows, not of those before."""
+    data = table(seed)
+    score = data.columns["score"]
+    assert isinstance(score, np.ndarray)
+    wide = recent(data) & (codes(data, "a") == 1)
+    score[wide] += np.random.default_rng(seed).normal(0, 8, int(wide.sum()))
+    assert set(names(run(data))) <= {"all data"}
+
+
 def test_one_segment_that_moved_far_is_no_storm_for_the_others() -> None:
     """Everybody's mean moves with a large segment, so all others move alike beside it: a small one still stands out."""
     data = table(4)
@@ -238,16 +249,19 @@ def test_folding_without_a_test() -> None:
     assert {one.relation for one in result.findings[0].related} <= {"child", "parent", "overlap"}
 
 
-def test_a_size_that_only_what_is_new_enlarges_is_told_once() -> None:
-    """Known new segments explain their parents."""
+@pytest.mark.parametrize("level", [0.0, 0.01])
+def test_a_size_that_only_what_is_new_enlarges_is_told_once(level: float) -> None:
+    """Known new segments explain their parents, whatever level is asked for."""
     data = table()
     a, b = codes(data, "a"), codes(data, "b")
     pair = (a == 1) & (b == 2)
     data.columns["b"] = Coded(np.where(pair & ~recent(data), 3, b).astype(np.int32), tuple("wxyz"))
     new = Segment.of({"a": Equals("B"), "b": Equals("y")})
     assert names(run(data, "NewSegments")) == [str(new)]
-    without = {signal.segment for signal in run(data, "SegmentSizeDrift").signals}
-    with_known = {signal.segment for signal in run(data, "SegmentSizeDrift", known=[new]).signals}
+    without = {signal.segment for signal in run(data, "SegmentSizeDrift", min_anomaly_level=level).signals}
+    with_known = {
+        signal.segment for signal in run(data, "SegmentSizeDrift", min_anomaly_level=level, known=[new]).signals
+    }
     assert Segment.of({"b": Equals("y")}) in without
     assert Segment.of({"b": Equals("y")}) not in with_known
 
