@@ -322,6 +322,8 @@ class Calibration:
     location: float
     scale: float
     placebos: int
+    tests: int = 1
+    """Metrics that share the rate. Each has its own placebo maxima: a wild one does not silence the others."""
 
     def adjusted_p(self, score: Floats) -> Floats:
         """Chance that the best of all candidates scores this high when nothing happened."""
@@ -329,17 +331,17 @@ class Calibration:
         if not self.placebos:
             return np.asarray(bound, np.float64)
         gumbel = -np.expm1(-np.exp(-(score - self.location) / self.scale))
-        return np.asarray(np.maximum(bound, gumbel), np.float64)
+        return np.asarray(np.maximum(bound, np.minimum(self.tests * gumbel, 1.0)), np.float64)
 
     def limit(self, rate: float) -> float:
         """The score from which the adjusted p is at most ``rate``."""
         bound = -np.log(rate)
         if not self.placebos:
             return float(bound)
-        return float(max(bound, self.location - self.scale * np.log(-np.log1p(-rate))))
+        return float(max(bound, self.location - self.scale * np.log(-np.log1p(-rate / self.tests))))
 
 
-def calibrate(maxima: Floats, *, contaminated: bool = False) -> Calibration:
+def calibrate(maxima: Floats, tests: int = 1, *, contaminated: bool = False) -> Calibration:
     """Gumbel law of the best score of a window, fitted to those of placebo windows.
 
     If scores were exact, the best of many would follow a Gumbel law with scale 1; heavier tails only widen it, so the
@@ -352,6 +354,6 @@ def calibrate(maxima: Floats, *, contaminated: bool = False) -> Calibration:
     if contaminated:
         low, middle = np.quantile(found, [0.25, 0.5])
         scale = max(float(middle - low) / float(np.log(np.log(4) / np.log(2))), 1.0)
-        return Calibration(float(middle) + scale * float(np.log(np.log(2))), scale, len(found))
+        return Calibration(float(middle) + scale * float(np.log(np.log(2))), scale, len(found), tests)
     scale = max(float(found.std(ddof=1)) * np.sqrt(6) / np.pi, 1.0)
-    return Calibration(float(found.mean()) - EULER * scale, scale, len(found))
+    return Calibration(float(found.mean()) - EULER * scale, scale, len(found), tests)

@@ -240,16 +240,15 @@ class Judging:
         wildest = np.max([np.abs(z).max(axis=0) for z in self._placebos], axis=0)
         return np.sort(np.argsort(wildest, kind="stable")[: count - int(count * SET_ASIDE)])
 
-    def placebo_maxima(self) -> Floats:
-        """(W,) the best score of any candidate and metric in each placebo window."""
-        best = np.zeros(0)
+    def placebo_maxima(self, test: int) -> Floats:
+        """(W,) the best score of any candidate in each placebo window."""
+        best, z = np.zeros(0), self._placebos[test]
         # The score rises with the deviate, so of candidates with the same prior the furthest out is the best.
         priors, place = np.unique(self.log_prior[1:], return_inverse=True)
-        for z, tails in zip(self._placebos, self.tails, strict=True):
-            for i, prior in enumerate(priors if z.size else ()):
-                rows = np.flatnonzero(place == i)
-                score = chance.tail_score(chance.furthest(z[rows], tails, rows), np.array(prior))
-                best = np.maximum(best, score) if best.size else score
+        for i, prior in enumerate(priors if z.size else ()):
+            rows = np.flatnonzero(place == i)
+            score = chance.tail_score(chance.furthest(z[rows], self.tails[test], rows), np.array(prior))
+            best = np.maximum(best, score) if best.size else score
         return best
 
     def segment(self, candidate: int) -> Segment:

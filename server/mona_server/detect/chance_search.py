@@ -33,8 +33,6 @@ class Verdict:
     chance_of: Callable[[int, Segment], Judged | None]
     """The chance of any candidate of a test alone, also of what did not pass; None for what is no candidate."""
     tests: int
-    limit: float
-    placebos: int
     expected_false: float
 
 
@@ -47,16 +45,16 @@ def judge(
     """
     judging = Judging(evidence, source, base_allowed=base_allowed)
     setting = evidence.setting
-    calibration = chance.calibrate(judging.placebo_maxima(), contaminated=len(setting.windows.target) == 1)
-    limit = calibration.limit(setting.rate * AIM)
-    if setting.strict:
-        limit = max(limit, -np.log(setting.rate) + np.log1p(np.log(max(len(judging.size), 1))))
+    metrics, single = len(judging.joined), len(setting.windows.target) == 1
     findings: list[Judged] = []
     passed: list[Judged] = []
-    explaining = [
-        Explaining(judging, test, eligible, limit, calibration, base_allowed=base_allowed)
-        for test in range(len(judging.joined))
-    ]
+    explaining = []
+    for test in range(metrics):
+        calibration = chance.calibrate(judging.placebo_maxima(test), metrics, contaminated=single)
+        limit = calibration.limit(setting.rate * AIM)
+        if setting.strict:
+            limit = max(limit, -np.log(setting.rate) + np.log1p(np.log(max(len(judging.size), 1))))
+        explaining.append(Explaining(judging, test, eligible, limit, calibration, base_allowed=base_allowed))
     for one in explaining:
         found, beyond = one.run()
         findings += found
@@ -68,4 +66,4 @@ def judge(
         candidate = judging.candidate(segment)
         return None if candidate is None else explaining[test].judged(candidate)
 
-    return Verdict(tuple(findings), tuple(passed), chance_of, tests, limit, calibration.placebos, setting.rate)
+    return Verdict(tuple(findings), tuple(passed), chance_of, tests, setting.rate)

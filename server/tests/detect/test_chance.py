@@ -96,6 +96,15 @@ def test_few_candidates_are_not_pooled() -> None:
     assert pooled.value.tolist() == [2.0, 1.0]
 
 
+def test_metrics_share_the_rate_and_each_has_its_own_limit() -> None:
+    """A third of the rate each: a metric whose placebo windows are wild asks for more, the others for no more than their own."""
+    wild, calm = np.linspace(2, 9, 24), np.linspace(-4, -2, 24)
+    together = chance.calibrate(wild, 3)
+    assert together.limit(0.06) == pytest.approx(chance.calibrate(wild).limit(0.02))
+    assert together.adjusted_p(np.array([together.limit(0.06)])) == pytest.approx(0.06)
+    assert chance.calibrate(calm, 3).limit(0.06) == pytest.approx(-np.log(0.06))
+
+
 def test_limits_follow_placebo_maxima_but_never_fall_below_bonferroni() -> None:
     """Wild placebo windows raise the limit; tame ones leave -log(rate); no placebos, the same."""
     bonferroni = -np.log(0.05)

@@ -86,7 +86,7 @@ def test_a_placebo_day_is_as_often_the_furthest_out_as_the_last_day() -> None:
         codes = np.arange(300, dtype=np.int32)[:, None]
         evidence.add(Block(GroupSums((0,), codes, size, size[None], total, square), (1,)))
         judging = Judging(evidence, NO_SOURCE, base_allowed=False)
-        above.append(float((judging.placebo_maxima() > judging.scores(0)[1].max()).mean()))
+        above.append(float((judging.placebo_maxima(0) > judging.scores(0)[1].max()).mean()))
     assert np.mean(above) == pytest.approx(
         0.5, abs=0.08
     )  # 0.26 when placebo days helped to learn what they are held to
