@@ -169,7 +169,7 @@ def tail_weights(placebo: NDArray[np.float32], size: Floats, inside: NDArray[np.
     candidates, windows = placebo.shape
     some = np.arange(candidates) if inside is None else np.flatnonzero(inside.any(axis=1))
     bins = min(candidates // TAIL_BIN, 8) if inside is None else max(int(inside.sum()) // windows // TAIL_BIN, 1)
-    if bins < 1 or windows < 4:
+    if bins < 1 or windows < 4 or not len(some):
         return np.zeros((candidates, 2))
     log_size = np.log(np.maximum(size, 1.0))
     order = some[np.argsort(log_size[some], kind="stable")]

@@ -257,6 +257,14 @@ def test_tails_are_those_of_a_candidates_own_past() -> None:
     assert fewer.alone is None
 
 
+def test_candidates_that_were_never_judged_leave_groups_empty() -> None:
+    """Most deviates are 0 where segments have few contexts a day."""
+    z = np.zeros((2_000, 60), np.float32)
+    z[:100] = np.random.default_rng(0).standard_normal((100, 60))
+    tails = chance.tails_of(z, np.full(2_000, 20.0), np.arange(60), apart=True)
+    assert (tails.weights[100:] == 0).all()
+
+
 def test_a_season_that_was_never_seen_is_no_certainty() -> None:
     """A segment without contexts on the judged weekday may be odd there, and the weekday of one frame alone is its own."""
     count = np.full((40, 30), 20.0)
