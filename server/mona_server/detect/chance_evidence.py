@@ -163,18 +163,18 @@ class Evidence:
             if setting.comparison == "everybody":
                 rows = np.maximum(rows, self.least_variance(test))
             fresh = setting.fresh[test] if setting.fresh and statistic is not Statistic.RATIO else 1.0
-            wider: Floats | float = 1.0
+            wider: Floats | float = 0.0
             if setting.comparison == "reference":
-                now, before = (
-                    row_variance(
-                        total, count, square, span, row_variance(base_total, base_count, base_square, span, np.zeros(1))
-                    )
-                    for span in (
-                        Windows(windows.target, windows.target[:0]),
-                        Windows(windows.reference, windows.target[:0]),
-                    )
+                spans = [Windows(frames, frames[:0]) for frames in (windows.target, windows.reference)]
+                all_now, all_before = (
+                    row_variance(base_total, base_count, base_square, span, np.zeros(1)) for span in spans
                 )
-                wider = np.maximum(now / np.maximum(before, 1e-300), 1.0)
+                now, before = (
+                    row_variance(total, count, square, span, everyone)
+                    for span, everyone in zip(spans, (all_now, all_before), strict=True)
+                )
+                # What everybody's rows got wider by is a storm, which the scatter of all candidates tells.
+                wider = np.maximum(now - before - np.maximum(all_now - all_before, 0.0), 0.0)
             parts.append(chance_series.mean_part(total, count, rows, mean, windows, wider, fresh))
         return parts
 

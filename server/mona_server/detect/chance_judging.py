@@ -70,7 +70,7 @@ class Joined:
     @property
     def variance(self) -> Floats:
         """(C,) of the change."""
-        return np.asarray(self.dispersion * self.stats.spread, np.float64)
+        return np.asarray(self.dispersion * self.stats.spread + self.stats.wider, np.float64)
 
 
 def leaning(own: Floats, pooled: Floats, freedom: float) -> Floats:
@@ -112,7 +112,7 @@ class Judging:
             none = np.zeros(0)
             empty, half = np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float16)
             return Joined(
-                Stats(none, none, none, none, none, none, (none, none), none, empty, half, half, none),
+                Stats(none, none, none, none, none, none, none, (none, none), none, empty, half, half, none),
                 none,
                 0.0,
                 (0.0, 0.0),
@@ -127,6 +127,7 @@ class Judging:
             target_exposure=whole("target_exposure"),
             reference_exposure=whole("reference_exposure"),
             spread=whole("spread"),
+            wider=whole("wider"),
             between=whole("between"),
             weekly=whole("weekly"),
             halves=(np.concatenate([b.halves[0] for b in blocks]), np.concatenate([b.halves[1] for b in blocks])),

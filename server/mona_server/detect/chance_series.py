@@ -55,8 +55,8 @@ class Part:
     """(S,)"""
     drawn: bool = False
     """Rows are draws of their own, so no noise is smaller than theirs; contexts may come by a schedule."""
-    wider: Floats | float = 1.0
-    """(S,) variance of the judged rows over that of the reference ones, at least 1."""
+    wider: Floats | float = 0.0
+    """(S,) by how much the variance of judged rows is above that of reference ones, at least 0."""
     fresh: float = 1.0
     """Variance of rows that the effects were not learnt from, over that of those they were learnt from."""
 
@@ -70,6 +70,8 @@ class Stats:
     reference_exposure: Floats
     spread: Floats
     """Variance of the change per unit of dispersion: E_T + E_T²/E_R and what seasons, shocks and effects leave unsure."""
+    wider: Floats
+    """Variance of the change beside that, because judged rows spread wider than the reference ones."""
     between: Floats
     """Dispersion between frames, per unit of exposure."""
     weekly: Floats
@@ -100,7 +102,7 @@ def mean_part(
     row_variance: Floats,
     base_mean: Floats,
     windows: Windows,
-    wider: Floats | float = 1.0,
+    wider: Floats | float = 0.0,
     fresh: float = 1.0,
 ) -> Part:
     """``total``, ``count`` (S, K); ``base_mean`` (K,): everybody's mean. No reference: compared with everybody."""
@@ -191,7 +193,7 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
             left_weeks = by_week.sum(axis=1)[:, None] - by_week @ weeks_of - summed**2 / outside
             without_weekly = _share(left_weeks / rest, weekly, floor)
     target = np.asarray(part.exposure[:, target_span].sum(axis=1), np.float64)
-    spread = target * part.wider + target * target / reference
+    spread = target + target * target / reference
     if season is not None:
         spread = spread + season.unsure(windows.target)
     # The exposure to the shocks is an estimate, too: its variance times the shocks of the judged frames.
@@ -201,6 +203,7 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
         target,
         reference,
         spread,
+        target * part.wider,
         between,
         weekly,
         (halves[:, 1], halves[:, 0]),
