@@ -131,7 +131,7 @@ class Explaining:
         levers = [self._levels(atoms), atoms.count[setting.metrics[self.test]][:, 0]] if self._sums else [None]
         fits = [[self._aspect(i, rows, atoms, overlaps, lever) for i in range(len(self.parts))] for lever in levers]
         # A total moves by a factor, until what it adds is cut off as an extreme, the same for each context.
-        aspects = max(fits, key=selection.best_gain)
+        aspects = max(fits, key=selection.best_gain) if len(fits) > 1 else fits[0]
         sizes = overlaps.weigh(atoms.size.sum(axis=1))
         own = np.diag(sizes)
         inside = sizes[:count, :count] >= selection.SAME * own[:count, None]

@@ -214,7 +214,7 @@ class Judging:
             z[~judged] = 0.0
             if z.size:
                 z /= chance.turmoil(z, self.size)
-            if part.unsure is not None:
+            if part.unsure is not None and part.unsure.any():
                 for rows in blocks:
                     bent = chance.heavy_tailed(z[rows].astype(np.float64), inverse_dof(part.unsure[rows])[:, None])
                     z[rows] = bent

@@ -139,7 +139,7 @@ def test_more_rows_of_a_far_level_are_no_wider_spread(seed: int) -> None:
 
 
 def skewed(seed: int) -> Table:
-    """The same fields with amounts of a lognormal law, twenty times as large for A as for E; D and E hold the large ones."""
+    """The same fields with amounts of a lognormal law, twenty times as large for A as for E."""
     data = table(seed)
     rng = np.random.default_rng(seed)
     level = np.array([20.0, 10.0, 5.0, 2.0, 1.0])[codes(data, "a")]
@@ -249,19 +249,28 @@ def test_folding_without_a_test() -> None:
     assert {one.relation for one in result.findings[0].related} <= {"child", "parent", "overlap"}
 
 
-@pytest.mark.parametrize("level", [0.0, 0.01])
-def test_a_size_that_only_what_is_new_enlarges_is_told_once(level: float) -> None:
-    """Known new segments explain their parents, whatever level is asked for."""
+@pytest.mark.parametrize("seed", range(3))
+def test_sizes_that_only_what_is_new_enlarges_are_not_told_whatever_the_level(seed: int) -> None:
+    """Contexts of the pair were added, nothing else happened: the parents grew, all others shrank beside them."""
+    data = table(seed)
+    a, b = codes(data, "a"), codes(data, "b")
+    kept = ~((a == 1) & (b == 2) & ~recent(data))
+    columns: dict[str, Any] = {"a": Coded(a[kept], tuple("ABCDE")), "b": Coded(b[kept], tuple("wxyz"))}
+    new = Segment.of({"a": Equals("B"), "b": Equals("y")})
+    grown = Table(columns, data.time_ms[kept])
+    assert names(run(grown, "SegmentSizeDrift", min_anomaly_level=0, known=[new])) == []
+
+
+def test_a_size_that_only_what_is_new_enlarges_is_told_once() -> None:
+    """Known new segments explain their parents."""
     data = table()
     a, b = codes(data, "a"), codes(data, "b")
     pair = (a == 1) & (b == 2)
     data.columns["b"] = Coded(np.where(pair & ~recent(data), 3, b).astype(np.int32), tuple("wxyz"))
     new = Segment.of({"a": Equals("B"), "b": Equals("y")})
     assert names(run(data, "NewSegments")) == [str(new)]
-    without = {signal.segment for signal in run(data, "SegmentSizeDrift", min_anomaly_level=level).signals}
-    with_known = {
-        signal.segment for signal in run(data, "SegmentSizeDrift", min_anomaly_level=level, known=[new]).signals
-    }
+    without = {signal.segment for signal in run(data, "SegmentSizeDrift").signals}
+    with_known = {signal.segment for signal in run(data, "SegmentSizeDrift", known=[new]).signals}
     assert Segment.of({"b": Equals("y")}) in without
     assert Segment.of({"b": Equals("y")}) not in with_known
 
