@@ -7,7 +7,9 @@ that a busy machine hits all alike. Contenders:
 
 - ``mona``: open the window, then sizes, counts, sums and squares of every segment of every set of axes per day;
   segments below 50 contexts are dropped at depth 3, as the search does.
-- ``one more day``: after that run the file of a new day appears, and a new process does the same for the window one
+- ``whole search``: a verse (AverageDrift over the metrics) from the facts to its findings: those sums, of values and of
+  residuals, effects, chance of every candidate, explanation.
+- ``one more day``: after the run of ``mona`` the file of a new day appears, and a new process does the same for the window one
   day later. What a run leaves behind would help here; nothing is left (ADR 20), so it costs what ``mona`` costs.
 - ``group by``: the same numbers by one DuckDB query per set of axes, nothing dropped: the floor that a notebook has.
 - ``grouping sets``: the same day by day with GROUPING SETS, the alternative that ADR 20 weighs.
@@ -70,7 +72,7 @@ def main(argv: list[str]) -> None:
 def _compare(given: argparse.Namespace, folder: Path) -> None:
     data = write_facts(folder / "first", given)
     print(f"{given.rows:,} contexts x {given.fields} fields, {given.days} days, {given.axes} axes, depth {given.depth}")
-    contenders = ["mona", "one more day"] + ([] if given.only else ["group by", "grouping sets"])
+    contenders = ["mona", "one more day", "whole search"] + ([] if given.only else ["group by", "grouping sets"])
     times: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
     for _ in range(given.rounds):
         first, next_day = _two_days(given, data)
@@ -127,7 +129,8 @@ def _run(name: str, given: argparse.Namespace, data: Path) -> dict[str, float]:
     numbers = {k: v for k, v in vars(given).items() if isinstance(v, int) and not isinstance(v, bool)}
     options = [part for key, value in numbers.items() for part in (f"--{key.replace('_', '-')}", str(value))]
     command = [sys.executable, "-m", "benchmarks.search_speed", "--child", name, "--folder", str(data), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    environment = {"OPENBLAS_NUM_THREADS": "1"} | os.environ  # as the program has it, see `mona_server.cli`
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -234,6 +237,34 @@ def _mona(given: argparse.Namespace) -> dict[str, float]:
     return _spent(started, segments=segments, **steps)
 
 
+def _whole(given: argparse.Namespace) -> dict[str, float]:
+    """One verse from the facts to its findings: sums, effects, both gates, explanation."""
+    from datetime import UTC, datetime
+
+    from mona_server.detect.search import search
+    from mona_server.detect.verses import VERSES, resolve
+    from mona_server.query.engines.duckdb import DuckEngine
+    from mona_server.query.sums import open_source
+    from mona_server.settings import Engine
+
+    facts = open_facts(given.folder, given, DuckEngine(Engine(memory="2GB")))
+    asked = {
+        "metrics": [f"x{j}" for j in range(given.metrics)],
+        "segment_by": [f"s{j}" for j in range(given.axes)],
+        "max_segment_depth": given.depth,
+        "min_segment_size": 50,
+        "target_set_period": "14d",
+        "benchmark_set_period": f"{given.days - 14}d",
+        "min_anomaly_level": 0,
+    }
+    verse, problems = resolve(VERSES["AverageDrift"], asked, context_class="BENCH", stanza="bench")
+    assert verse is not None, problems
+    now = datetime.fromtimestamp((FIRST_DAY + given.from_day + given.days) * DAY_MS / 1000, UTC)
+    started = time.perf_counter(), time.process_time()
+    found = search(verse, lambda question: open_source(facts, question), now, data_start_ms=FIRST_DAY * DAY_MS)
+    return _spent(started, segments=found.report.candidates)
+
+
 def _aggregates(given: argparse.Namespace) -> str:
     sums = (f"count(x{j}), sum(x{j}), sum(x{j} * x{j})" for j in range(given.metrics))
     return ", ".join(["count(*)", *sums])
@@ -268,7 +299,7 @@ def _grouping_sets(given: argparse.Namespace) -> dict[str, float]:
     return _spent(started, segments=cells)
 
 
-CHILDREN = {"mona": _mona, "group by": _group_by, "grouping sets": _grouping_sets}
+CHILDREN = {"mona": _mona, "whole search": _whole, "group by": _group_by, "grouping sets": _grouping_sets}
 
 PEER_LOAD = """
 import json, resource, time, warnings

@@ -6,6 +6,7 @@ defect. Rooms are imported when a command needs them, so that ``mona --help`` is
 
 from __future__ import annotations
 
+import os
 import sys
 
 from mona_server.errors import BadRequest, MonaError
@@ -15,6 +16,9 @@ __all__ = ["main"]
 
 def main() -> None:
     """Entry point of the program ``mona``."""
+    # Before numpy is loaded, here or in a part: OpenBLAS is asked for small products between which other work is done; there
+    # threads that wait for the next one take processor time from whoever has work (half of a deep search's, measured).
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from mona_server.cli.commands import app
 
     try:

@@ -142,10 +142,10 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
     between = np.maximum(squares.sum(axis=1) / exposure, floor)
     half = np.eye(2)[(np.arange(len(learn)) // cycle) % 2]
     halves = np.maximum((squares @ half) / np.maximum(weight @ half, 1e-9), floor[:, None])
-    weekly, whole = between, len(learn) // cycle * cycle
+    weekly = between
     by_week = np.zeros((len(here), 0))
     if enough_weeks and len(windows.target) >= cycle:
-        weeks = here[:, len(learn) - whole :].reshape(len(here), -1, cycle).sum(axis=2)
+        weeks = _by_cycle(here, cycle)
         count = weeks.shape[1]
         free = max(count - 1 - min(factors, count // 3), 1)
         by_week = (weeks - weeks.mean(axis=1, keepdims=True)) ** 2 * (count / free)
@@ -155,9 +155,12 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
     without_weekly = without
     if len(windows.reference) and placebos.shape[1]:
         single = len(windows.target) == 1
+        cycles = _whole_cycles(placebos, cycle)
 
-        def over(series: Floats) -> Floats:  # single frames are their own sums
-            return series if single else series @ placebos
+        def over(series: Floats) -> Floats:
+            if single:  # single frames are their own sums
+                return series
+            return series @ placebos if cycles is None else _by_cycle(series, cycle) @ cycles
 
         inside = over(weight)
         rest = np.maximum(exposure[:, None] - inside, 1e-9)
@@ -188,7 +191,7 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
             left = (squares.sum(axis=1)[:, None] - over(squares) - shift) / rest
         without = without_weekly = _share(left, between, floor)
         if by_week.size:
-            weeks_of = placebos[len(learn) - whole :].reshape(-1, cycle, placebos.shape[1]).mean(axis=1)
+            weeks_of = _by_cycle(placebos.T, cycle).T / cycle
             outside = np.maximum(len(weeks_of) - weeks_of.sum(axis=0), 1.0)
             left_weeks = by_week.sum(axis=1)[:, None] - by_week @ weeks_of - summed**2 / outside
             without_weekly = _share(left_weeks / rest, weekly, floor)
@@ -213,6 +216,21 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
         without_weekly,
         exposure**2 / np.maximum((weight**2).sum(axis=1), 1e-300),
     )
+
+
+def _by_cycle(series: Floats, cycle: int) -> Floats:
+    """(S, K // cycle) sums over whole cycles, the last of which ends with the last frame."""
+    first = series.shape[1] % cycle
+    return np.asarray(sum(series[:, first + place :: cycle] for place in range(cycle)), np.float64)
+
+
+def _whole_cycles(placebos: Floats, cycle: int) -> Floats | None:
+    """(cycles, W) of 0 and 1 where the windows (K, W) are made of whole cycles, else None: they are fewer to add up."""
+    first = len(placebos) % cycle
+    if cycle == 1 or placebos[:first].any():
+        return None
+    cycles = placebos[first::cycle]
+    return cycles if np.array_equal(np.repeat(cycles, cycle, axis=0), placebos[first:]) else None
 
 
 def _share(left: Floats, whole: Floats, floor: Floats) -> NDArray[np.float16]:

@@ -29,8 +29,11 @@ class Products:
         self.threads = threads
         self._rows = rows
         self.metrics = len(rows.deviations)
-        self._partial = [m for m, present in enumerate(rows.present) if present is not None]
-        self.width = 1 + 2 * self.metrics + len(self._partial)
+        # A metric and its residuals are present in the same rows: one column tells it for both.
+        self._present = list({id(there): there for there in rows.present if there is not None}.values())
+        places = {id(there): i for i, there in enumerate(self._present, start=1 + 2 * self.metrics)}
+        self._count_of = [0 if there is None else places[id(there)] for there in rows.present]
+        self.width = 1 + 2 * self.metrics + len(self._present)
         self._block_rows = BLOCK_BYTES // (8 * self.width)
 
     @property
@@ -83,9 +86,8 @@ class Products:
         Frames last, without a copy: the sums of many segments are most of the memory of a search.
         """
         count: Floats = np.broadcast_to(sums[0], (self.metrics, *sums.shape[1:]))
-        if self._partial:
-            count = count.copy()
-            count[self._partial] = sums[1 + 2 * self.metrics :]
+        if self._present:
+            count = sums[self._count_of]
         total, square = sums[1 : 1 + self.metrics], sums[1 + self.metrics : 1 + 2 * self.metrics]
         return sums[0].T, count.transpose(0, 2, 1), total.transpose(0, 2, 1), square.transpose(0, 2, 1)
 
@@ -97,10 +99,8 @@ class Products:
             block[:, 1 + m] = deviation
             with np.errstate(over="ignore"):
                 np.multiply(deviation, deviation, out=block[:, 1 + self.metrics + m])
-        for i, m in enumerate(self._partial):
-            present = self._rows.present[m]
-            assert present is not None
-            block[:, 1 + 2 * self.metrics + i] = present[low:high]
+        for i, present in enumerate(self._present, start=1 + 2 * self.metrics):
+            block[:, i] = present[low:high]
 
     def _product(
         self, block: Floats, group_of: GroupsOf, groups: int, origin: Indexes | None, low: int, high: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import fields
 from typing import cast
 
@@ -61,16 +62,19 @@ def test_blocks_stay_alone_where_a_season_is_pooled_over_each(monkeypatch: pytes
 def test_blocks_taken_together_give_what_each_gives_alone(
     statistic: Statistic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every number of every candidate, in the order of the blocks."""
+    """Every number of every candidate, in the order of the blocks; and large blocks what their pieces give."""
     alone, each = taken(statistic, 1, monkeypatch)
     together, at_once = taken(statistic, 1_000, monkeypatch)
+    monkeypatch.setattr(chance_evidence, "PIECE", 16)
+    _, in_pieces = taken(statistic, 1, monkeypatch)
     assert {len(part) for part in at_once} == {2}  # those that show the shocks, and the others
-    assert {len(part) for part in each} == {4}
+    assert {len(part) for part in each} == {5}
+    assert {len(part) for part in in_pieces} == {1 + 1 + 3 + 1 + 5}
     assert [b.groups.axes for b in together.seen.blocks] == [b.groups.axes for b in alone.seen.blocks]
     assert np.array_equal(np.concatenate(alone.seen.sizes), np.concatenate(together.seen.sizes))
-    for some, others in zip(each, at_once, strict=True):
-        for field in fields(Stats):
-            assert joined(others, field.name) == pytest.approx(joined(some, field.name), rel=1e-5), field.name
+    for some, *others in zip(each, at_once, in_pieces, strict=True):
+        for field, other in itertools.product(fields(Stats), others):
+            assert joined(other, field.name) == pytest.approx(joined(some, field.name), rel=1e-5), field.name
 
 
 def test_a_placebo_day_is_as_often_the_furthest_out_as_the_last_day() -> None:
