@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mona_server.detect.expected import RIDGE, fit_effects
 from mona_server.detect.source import AxisRequest, Effects, Floats, SourceQuestion
 from mona_server.detect.table_source import Coded, Column, Elements, TableSource, coded, matches
 from mona_server.errors import BadRequest
@@ -224,29 +223,6 @@ def test_residuals_take_off_what_the_fields_let_expect() -> None:
         )
 
 
-def test_effects_are_those_of_least_squares() -> None:
-    """The fit from sums of one and two fields is the ridge regression over rows."""
-    rng = np.random.default_rng(2)
-    a, b = rng.integers(0, 3, 400), rng.integers(0, 2, 400)
-    y = 5 + np.array([0.0, 1.0, -2.0])[a] + np.array([3.0, -3.0])[b] + rng.normal(0, 0.1, 400)
-    names_a, names_b = ("p", "q", "r"), ("u", "v")
-    columns: dict[str, Column] = {
-        "a": Coded(a.astype(np.int32), names_a),
-        "b": Coded(b.astype(np.int32), names_b),
-        "y": y,
-    }
-    question = SourceQuestion((AxisRequest("a"), AxisRequest("b")), ("y",), (0, 10, 20))
-    source = TableSource(columns, np.where(np.arange(400) < 300, 5, 15), question)
-    effects = fit_effects(source, (0, 1), source.sums(()), slice(0, 1), (0,))
-    learnt = np.arange(400) < 300
-    design = np.concatenate([np.eye(3)[a], np.zeros((400, 1)), np.eye(2)[b], np.zeros((400, 1))], axis=1)[learnt]
-    beta = np.linalg.solve(design.T @ design + RIDGE * np.eye(7), design.T @ (y[learnt] - y[learnt].mean()))
-    assert np.concatenate(effects[0].by_axis) == pytest.approx(beta)
-    assert 0.3 < effects[0].limit < 1
-    left = source.residual(effects).sums(())
-    assert left.square[1].sum() < 0.02 * left.square[0].sum()
-
-
 def test_a_small_spread_far_from_zero_keeps_its_digits() -> None:
     """Values around 1.7e9 that vary by 0.01: the variance from the sums is that of the values, to 9 digits."""
     values = np.asarray(1.7e9 + 1e-2 * np.random.default_rng(5).integers(-50, 50, 2_000), np.float64)
@@ -257,17 +233,3 @@ def test_a_small_spread_far_from_zero_keeps_its_digits() -> None:
     near = values - 1.7e9
     assert square / count - (total / count) ** 2 == pytest.approx(float(near.var()), rel=1e-9)
     assert source.offsets[0] + total / count == pytest.approx(float(1.7e9 + near.mean()), rel=1e-15)
-
-
-def test_effects_take_on_noise_of_the_frames_they_are_learnt_from() -> None:
-    """So residuals are smaller there than in a frame that they have not seen, by twice the leverage."""
-    rng = np.random.default_rng(5)
-    columns: dict[str, Column] = {"amount": rng.standard_normal(8_000)}
-    columns |= {f"f{j}": coded([f"v{i}" for i in rng.integers(0, 40, 8_000)]) for j in range(8)}
-    question = SourceQuestion(tuple(AxisRequest(f"f{j}") for j in range(8)), ("amount",), EDGES[:3])
-    time_ms = np.repeat(EDGES[:2], 4_000).astype(np.int64)
-    source = TableSource(columns, time_ms, question)
-    effects = fit_effects(source, range(8), source.sums(()), slice(0, 1), (0,))
-    square = source.residual(effects).sums(()).square[1][0]
-    assert effects[0].leverage == pytest.approx(8 * 39 / 4_000, rel=0.06)
-    assert square[1] / square[0] == pytest.approx(1 + 2 * effects[0].leverage, abs=0.05)
