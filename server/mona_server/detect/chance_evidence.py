@@ -10,9 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-from mona_server.detect import chance_series
+from mona_server.detect import chance_parts, chance_seasons, chance_series
 from mona_server.detect.candidates import Block
-from mona_server.detect.chance_series import Part, Stats, Windows
+from mona_server.detect.chance_parts import Part, Windows
+from mona_server.detect.chance_series import Stats
 from mona_server.detect.shape import Shape
 from mona_server.detect.shocks import Shocks, find_shocks
 from mona_server.detect.source import Floats, GroupSums
@@ -76,7 +77,7 @@ class Evidence:
             chance_series.placebo_windows(windows) if setting.comparison == "reference" else np.zeros((0, 0))
         )
         cycles = len(windows.learn) // windows.cycle if windows.cycle > 1 else 0
-        self.weeks = cycles >= chance_series.ENOUGH_CYCLES
+        self.weeks = cycles >= chance_seasons.ENOUGH_CYCLES
         self._waiting: list[Block] = []
         self._shocks: list[list[Shocks | None]] | None = None
         self.seen = _Candidates([], [], [[[] for _ in range(self._parts)] for _ in range(tests)])
@@ -109,7 +110,7 @@ class Evidence:
                     None
                     if not self._shared(i)
                     else find_shocks(
-                        [chance_series.seasonless(parts[i], windows) for parts in by_block],
+                        [chance_seasons.seasonless(parts[i], windows) for parts in by_block],
                         [parts[i].exposure for parts in by_block],
                         [parts[i].row_variance for parts in by_block],
                         windows.reference,
@@ -140,7 +141,7 @@ class Evidence:
             self.seen.sizes.append(block.groups.size.sum(axis=1))
         self._waiting = []
         # What a season explains is pooled over a block, so there each block stays alone.
-        batches = [[groups] for groups in waiting] if chance_series.has_season(windows) else _batches(waiting)
+        batches = [[groups] for groups in waiting] if chance_seasons.has_season(windows) else _batches(waiting)
         for groups in batches:
             for test, by_part in enumerate(self.seen.stats):
                 for kept, part, shared in zip(by_part, self._deviations(groups, test), shocks[test], strict=True):
@@ -152,7 +153,7 @@ class Evidence:
         statistic, windows = setting.statistic, setting.windows
         parts = []
         if statistic in (Statistic.SIZE, Statistic.SUM):
-            parts.append(chance_series.size_part(_joined([one.size for one in groups]), base.size[0], windows))
+            parts.append(chance_parts.size_part(_joined([one.size for one in groups]), base.size[0], windows))
         if statistic is not Statistic.SIZE:
             total, count, square = map(_joined, zip(*(self.moments(one, test) for one in groups), strict=True))
             base_total, base_count, base_square = self.moments(base, test)
@@ -177,7 +178,7 @@ class Evidence:
                 )
                 # What everybody's rows got wider by is a storm, which the scatter of all candidates tells.
                 wider = np.maximum(now - before - np.maximum(all_now - all_before, 0.0), 0.0)
-            parts.append(chance_series.mean_part(total, count, rows, mean, windows, wider, fresh))
+            parts.append(chance_parts.mean_part(total, count, rows, mean, windows, wider, fresh))
         return parts
 
     def least_variance(self, test: int) -> float:

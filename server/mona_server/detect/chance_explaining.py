@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mona_server.detect import chance, selection
 from mona_server.detect.chance_evidence import row_variance
 from mona_server.detect.chance_judging import Judging
-from mona_server.detect.chance_series import Windows
+from mona_server.detect.chance_parts import Windows
 from mona_server.detect.deviates import joint_z, series_z
 from mona_server.detect.source import AtomSums, Floats, GroupSums
 from mona_server.detect.verses.base import Statistic

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mona_server.detect.chance_evidence import Setting
-from mona_server.detect.chance_series import Windows
+from mona_server.detect.chance_parts import Windows
 from mona_server.detect.gate import Inside
 from mona_server.detect.parameters import DAY_MS, HOUR_MS
 from mona_server.detect.shape import Shape, shape_of

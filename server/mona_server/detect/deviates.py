@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mona_server.detect import chance_series
-from mona_server.detect.chance_series import Windows
+from mona_server.detect.chance_parts import Windows
+from mona_server.detect.chance_seasons import ENOUGH_CYCLES, without_season
 from mona_server.detect.source import Floats
 
 
@@ -56,14 +56,14 @@ def series_z(deviation: Floats, windows: Windows) -> tuple[float, float]:
     frames = len(reference)
     if frames < 3:
         return 0.0, change
-    centred, lost = chance_series.without_season((here - level)[None], frames, cycle)
+    centred, lost = without_season((here - level)[None], frames, cycle)
     if lost > 1 and len(target) % cycle:
         place = (np.arange(len(deviation)) - reference[0]) % cycle
         season = np.array([here[np.arange(frames) % cycle == j].mean() - level for j in range(cycle)])
         change -= float(season[place[target]].sum())
     spread = len(target) * (1 + len(target) / frames)
     tests = [(float((centred**2).sum()) / max(frames - lost, 1), frames - lost)]
-    if cycle > 1 and frames // cycle >= chance_series.ENOUGH_CYCLES:
+    if cycle > 1 and frames // cycle >= ENOUGH_CYCLES:
         weeks = here[frames % cycle :].reshape(-1, cycle).sum(axis=1)
         tests.append((float(weeks.var(ddof=1)) / cycle, len(weeks) - 1))
     worst = max(2 * float(stdtr(dof, -abs(change) / np.sqrt(max(v * spread, 1e-300)))) for v, dof in tests)

@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from mona_server.detect import chance, deviates
-from mona_server.detect.chance_series import Part, Stats, Windows, mean_part, placebo_windows, size_part
+from mona_server.detect.chance_parts import Windows, mean_part, size_part
+from mona_server.detect.chance_series import Stats, placebo_windows
 from mona_server.detect.chance_series import stats as stats_of
 from mona_server.detect.shocks import Shocks, find_shocks
 
@@ -197,23 +198,6 @@ def test_placebo_windows_look_like_the_target() -> None:
     assert placebo_windows(Windows(np.arange(4, 8), np.arange(4))).shape[1] == 0
 
 
-@pytest.mark.parametrize("season", [0.0, 2.0])
-def test_a_placebo_day_is_judged_as_if_it_were_the_last(season: float) -> None:
-    """Level, season and dispersion of it are those that the days without it give."""
-    rng = np.random.default_rng(12)
-    total = rng.standard_t(3, (200, 30)) + season * rng.standard_normal((200, 7))[:, np.arange(30) % 7]
-    count = np.full((200, 30), 20.0)
-
-    def found(last: int) -> Stats:
-        windows = Windows(np.array([last]), np.arange(last), 7)
-        part = mean_part(total, count, np.ones(200), np.zeros(30), windows)
-        return stats_of(part, windows, placebo_windows(windows), True)
-
-    judged, placebo = found(28), found(29)
-    assert placebo.placebo[:, 28] == pytest.approx(judged.change / np.sqrt(judged.spread), rel=1e-4, abs=1e-5)
-    assert placebo.between * placebo.without[:, 28] == pytest.approx(judged.between, rel=1e-3)
-
-
 def test_the_dispersions_outside_of_a_placebo_window_are_those_of_the_frames_outside_of_it() -> None:
     """Between days and between weeks, each by itself: a wild week makes only the dispersion between weeks larger."""
     rng = np.random.default_rng(3)
@@ -263,21 +247,6 @@ def test_candidates_that_were_never_judged_leave_groups_empty() -> None:
     z[:100] = np.random.default_rng(0).standard_normal((100, 60))
     tails = chance.tails_of(z, np.full(2_000, 20.0), np.arange(60), apart=True)
     assert (tails.weights[100:] == 0).all()
-
-
-def test_a_season_that_was_never_seen_is_no_certainty() -> None:
-    """A segment without contexts on the judged weekday may be odd there, and the weekday of one frame alone is its own."""
-    count = np.full((40, 30), 20.0)
-    count[0, 1:29:7] = 0
-    count[1, 8:29:7] = 0
-    total = np.random.default_rng(3).standard_normal((40, 30)) * np.sqrt(count)
-    windows = Windows(np.array([29]), np.arange(29), 7)
-    found = stats_of(
-        mean_part(total, count, np.ones(40), np.zeros(30), windows), windows, placebo_windows(windows), True
-    )
-    assert np.isfinite(found.placebo).all()
-    assert np.isfinite(found.spread).all()
-    assert found.spread[0] >= found.target_exposure[0]
 
 
 def test_shared_shocks_are_taken_off_and_the_one_that_moved_stays() -> None:
@@ -330,18 +299,6 @@ def test_what_few_segments_make_up_among_themselves_is_no_shock() -> None:
     part = size_part(size, np.full(84, 4000.0), WEEKS)
     shocks = find_shocks([part.deviation], [part.exposure], [part.row_variance], WEEKS.reference, WEEKS.target)
     assert len(shocks) == 0
-
-
-def test_seasons_are_expected_where_the_target_holds_no_whole_cycle() -> None:
-    """A weekday that is always low is not low today."""
-    weekday = np.array([0, 0, 0, 0, 0, -6.0, -6.0])
-    count = np.full((40, 77), 20.0)
-    total = np.tile(weekday, 11) + np.random.default_rng(2).standard_normal((40, 77))
-    windows = Windows(np.array([76]), np.arange(76), 7)
-    part = mean_part(total, count, np.full(40, 0.05), np.zeros(77), windows)
-    found = stats_of(part, windows, placebo_windows(windows), True)
-    assert np.abs(found.change.mean()) < 1
-    assert isinstance(part, Part)
 
 
 def test_shares_that_shrink_because_one_segment_grew_are_no_storm() -> None:

@@ -13,7 +13,8 @@ from mona_server.detect import chance_evidence
 from mona_server.detect.candidates import Block
 from mona_server.detect.chance_evidence import Evidence, Setting
 from mona_server.detect.chance_judging import Judging
-from mona_server.detect.chance_series import Stats, Windows
+from mona_server.detect.chance_parts import Windows
+from mona_server.detect.chance_series import Stats
 from mona_server.detect.source import GroupSums, SumsSource
 from mona_server.detect.verses.base import Statistic
 
