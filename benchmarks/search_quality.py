@@ -25,7 +25,8 @@ from benchmarks import search_pictures
 from mona_server.detect.search import search
 from mona_server.detect.signal import SearchResult
 from mona_server.detect.source import SourceQuestion
-from mona_server.detect.table_source import Coded, Column, TableSource
+from mona_server.detect.table_columns import Coded, Column
+from mona_server.detect.table_source import TableSource
 from mona_server.detect.verses import VERSES, resolve
 
 DAY_MS = 86_400_000

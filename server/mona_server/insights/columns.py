@@ -19,7 +19,8 @@ from mona_server.config.functions.declare import Problem
 from mona_server.config.model import ContextClass, Field
 from mona_server.config.segmentations import Segmentation, freeze
 from mona_server.detect.source import SourceQuestion, SumsSource
-from mona_server.detect.table_source import Coded, Column, Elements, TableSource, coded
+from mona_server.detect.table_columns import Coded, Column, Elements, coded
+from mona_server.detect.table_source import TableSource
 from mona_server.detect.verses.base import Verse
 from mona_server.errors import BadRequest
 from mona_server.insights.raw_columns import Array, Raw, python_values, raw_columns, taken, time_ms, times_of

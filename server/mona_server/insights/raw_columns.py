@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mona_server.config.timestamps import parse_timestamp
-from mona_server.detect.table_source import Coded
+from mona_server.detect.table_columns import Coded
 from mona_server.errors import BadRequest
 from mona_server.sources.files import relation
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mona_server.detect import SearchResult, search
-from mona_server.detect.table_source import Coded
+from mona_server.detect.table_columns import Coded
 from tests.detect.tutorial import Table, verse
 
 DAY_MS = 86_400_000

@@ -14,7 +14,7 @@ import pytest
 
 from mona_server.detect.search import search
 from mona_server.detect.signal import SearchResult
-from mona_server.detect.table_source import Coded, Column
+from mona_server.detect.table_columns import Coded, Column
 from mona_server.detect.verses import VERSES, resolve
 from tests.detect.tutorial import Table
 

@@ -12,7 +12,7 @@ from mona_server.detect.chance_setting import law_of_rows, mature_target, settin
 from mona_server.detect.gate import Inside
 from mona_server.detect.search import opened
 from mona_server.detect.shape import Shape
-from mona_server.detect.table_source import Coded
+from mona_server.detect.table_columns import Coded
 from mona_server.segment import ALL, Equals, Segment
 from tests.detect.tutorial import Table, verse
 

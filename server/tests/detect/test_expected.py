@@ -9,7 +9,8 @@ import pytest
 
 from mona_server.detect.expected import RIDGE, fit_effects
 from mona_server.detect.source import AxisRequest, SourceQuestion
-from mona_server.detect.table_source import Coded, Column, TableSource, coded
+from mona_server.detect.table_columns import Coded, Column, coded
+from mona_server.detect.table_source import TableSource
 from tests.detect.ten_weeks import codes, names, recent, run, table
 from tests.detect.tutorial import Table
 

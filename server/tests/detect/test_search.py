@@ -14,7 +14,8 @@ from mona_server.detect import SearchResult, search
 from mona_server.detect.candidates import Limits, Tally, blocks
 from mona_server.detect.levels import INFINITE
 from mona_server.detect.source import AxisRequest, GroupSums, SourceQuestion, SumsSource
-from mona_server.detect.table_source import Coded, Elements, Segmentations, TableSource, coded
+from mona_server.detect.table_columns import Coded, Elements, coded
+from mona_server.detect.table_source import Segmentations, TableSource
 from mona_server.segment import ALL, Equals, Range, Segment
 from tests.detect.tutorial import Table, verse
 

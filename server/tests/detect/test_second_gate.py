@@ -10,7 +10,7 @@ import pytest
 
 from mona_server.detect import SearchResult
 from mona_server.detect.signal import Signal
-from mona_server.detect.table_source import Coded
+from mona_server.detect.table_columns import Coded
 from mona_server.segment import Equals, Segment
 from tests.detect.ten_weeks import AT_MS, DAY_MS, DAYS, codes, names, recent, run, table
 from tests.detect.tutorial import Table

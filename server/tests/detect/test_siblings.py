@@ -11,7 +11,7 @@ import pytest
 from mona_server.detect import Finding, SearchResult, search, siblings
 from mona_server.detect.baselines import baselines
 from mona_server.detect.search import opened
-from mona_server.detect.table_source import Coded
+from mona_server.detect.table_columns import Coded
 from mona_server.segment import Equals, OneOf, Segment
 from tests.detect.tutorial import Table, verse
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from mona_server.detect import search
 from mona_server.detect.size_outliers import log_p_of_sizes
-from mona_server.detect.table_source import Coded
+from mona_server.detect.table_columns import Coded
 from mona_server.detect.verses.outlier import LEAST_SIBLINGS
 from tests.detect.tutorial import Table, verse
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from mona_server.detect.sliced import SlicedSource, StackedSource, both
 from mona_server.detect.source import AxisRequest, Effects, GroupSums, SourceQuestion
-from mona_server.detect.table_source import Coded, TableSource
+from mona_server.detect.table_columns import Coded
+from mona_server.detect.table_source import TableSource
 from mona_server.detect.verses import Verse
 from mona_server.detect.version_order import newest_first, semantic_key
 from mona_server.segment import ALL, Equals, OneOf, Segment

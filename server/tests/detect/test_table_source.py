@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,9 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mona_server.detect.source import AxisRequest, Effects, Floats, SourceQuestion
-from mona_server.detect.table_source import Coded, Column, Elements, TableSource, coded, matches
+from mona_server.detect.table_columns import Coded, Column, Elements, coded
+from mona_server.detect.table_source import TableSource
 from mona_server.errors import BadRequest
-from mona_server.segment import Condition, Differs, Equals, Matches, OneOf, Range, Segment
+from mona_server.segment import Equals, OneOf, Range, Segment
 
 EDGES = (0, 100, 200, 300)
 
@@ -158,36 +157,6 @@ def test_many_axes_do_not_outgrow_memory() -> None:
     sums = source.sums((0, 1, 2, 3))
     assert sums.size.sum() == 300
     assert {tuple(code) for code in sums.codes} == set(zip(*codes, strict=True))
-
-
-@pytest.mark.parametrize(
-    ("condition", "expected"),
-    [
-        (Equals("ab"), [True, False, False, False]),
-        (Equals(None), [False, False, False, True]),
-        (Differs("ab"), [False, True, True, True]),
-        (OneOf(("b", None)), [False, True, False, True]),
-        (Matches("b$"), [True, True, False, False]),
-        (Equals(1), [False, False, False, False]),
-    ],
-)
-def test_conditions_on_texts(condition: Condition, expected: list[bool]) -> None:
-    """Each condition picks the rows that its words say; true is not 1."""
-    assert matches(coded(["ab", "b", True, None]), condition).tolist() == expected
-
-
-def test_conditions_on_numbers() -> None:
-    """Ranges are half open and never hold missing values."""
-    column = np.array([1.0, 2.0, np.nan])
-    for condition, options in itertools.groupby(
-        [
-            (Range(1, 2), [True, False, False]),
-            (OneOf((2, None)), [False, True, True]),
-            (Differs(1), [False, True, True]),
-        ],
-        key=lambda pair: pair[0],
-    ):
-        assert matches(column, condition).tolist() == next(options)[1]
 
 
 def test_an_unknown_field_is_named() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from mona_server.detect.source import SourceQuestion, SumsSource
-from mona_server.detect.table_source import Column, TableSource, coded
+from mona_server.detect.table_columns import Column, coded
+from mona_server.detect.table_source import TableSource
 from mona_server.detect.verses import VERSES, Verse, resolve
 
 T = 1_619_654_400

@@ -18,7 +18,7 @@ import pytest
 
 import mona_server
 from mona_server.config import ConfigError
-from mona_server.detect.table_source import Coded
+from mona_server.detect.table_columns import Coded
 from mona_server.errors import BadRequest, NotFound
 from mona_server.insights.check import CheckResult, check
 from mona_server.insights.raw_columns import raw_columns

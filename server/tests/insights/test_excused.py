@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import select
 
 from mona_server.detect.source import AxisRequest, SourceQuestion
-from mona_server.detect.table_source import TableSource, coded
+from mona_server.detect.table_columns import coded
+from mona_server.detect.table_source import TableSource
 from mona_server.errors import BadRequest
 from mona_server.insights import people
 from mona_server.insights.excused import Excused, Window

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from mona_server.config.segmentations import Segmentation
 from mona_server.detect.source import AxisRequest, Effects, GroupSums, SourceQuestion
-from mona_server.detect.table_source import Elements, TableSource, coded
+from mona_server.detect.table_columns import Elements, coded
+from mona_server.detect.table_source import TableSource
 from mona_server.errors import BadRequest
 from mona_server.query import rows
 from mona_server.query.engines.duckdb import DuckEngine

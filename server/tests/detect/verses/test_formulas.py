@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mona_server.detect import search
-from mona_server.detect.table_source import Column, coded
+from mona_server.detect.table_columns import Column, coded
 from tests.detect.naive import DAY_MS, Rows, close, expected
 from tests.detect.tutorial import Table, verse
 
