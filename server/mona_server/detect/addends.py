@@ -43,6 +43,10 @@ class Addends:
         """The number of metrics."""
         return int(self.matrix.shape[1] - len(self.gappy)) // 2
 
+    def some(self, rows: NDArray[np.int64]) -> Addends:
+        """What these rows add."""
+        return Addends(self.matrix[rows], self.gappy) if len(self) else self
+
     def deviation(self, metric: int) -> Floats:
         """(rows,) of one metric."""
         return self.matrix[:, metric]

@@ -128,18 +128,19 @@ class _Totals:
 
     @classmethod
     def of(cls, groups: GroupSums, axes: Sequence[Axis]) -> _Totals:
-        return cls(groups.axes, _keys(groups.axes, groups.codes, axes), groups.size.sum(axis=1))
+        return cls(groups.axes, keys_of(groups.axes, groups.codes, axes), groups.size.sum(axis=1))
 
     def look_up(self, codes: NDArray[np.int32], axes: Sequence[Axis]) -> NDArray[np.float64]:
         """(S,): contexts of these segments; infinite where they are not among the kept ones."""
         order = np.argsort(self.keys)
-        wanted = _keys(self.axes, codes, axes)
+        wanted = keys_of(self.axes, codes, axes)
         place = np.minimum(np.searchsorted(self.keys, wanted, sorter=order), len(self.keys) - 1)
         found = order[place]
         return np.where(self.keys[found] == wanted, self.sizes[found], np.inf)
 
 
-def _keys(chosen: tuple[int, ...], codes: NDArray[np.int32], axes: Sequence[Axis]) -> NDArray[np.int64]:
+def keys_of(chosen: tuple[int, ...], codes: NDArray[np.int32], axes: Sequence[Axis]) -> NDArray[np.int64]:
+    """(S,) one number per segment over these axes, ascending as their codes are."""
     key = np.zeros(len(codes), dtype=np.int64)
     for i, axis in enumerate(chosen):
         key = key * len(axes[axis].conditions) + codes[:, i]
@@ -178,7 +179,7 @@ def _unions(block: Block, axes: Sequence[Axis]) -> Iterator[Block]:
         candidates = np.flatnonzero(np.isin(codes[:, i], touching))
         if not len(candidates):
             continue
-        wanted = _keys(block.groups.axes, following[candidates], axes)
+        wanted = keys_of(block.groups.axes, following[candidates], axes)
         place = np.minimum(np.searchsorted(totals.keys, wanted, sorter=order), len(order) - 1)
         found = totals.keys[order[place]] == wanted
         first, second = candidates[found], order[place][found]

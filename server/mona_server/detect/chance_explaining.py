@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mona_server.detect import chance, selection
+from mona_server.detect.chance_calming import Moved
 from mona_server.detect.chance_evidence import row_variance
 from mona_server.detect.chance_judging import Judging
 from mona_server.detect.chance_parts import Windows
@@ -68,6 +69,8 @@ class Explaining:
         self.z, self.score = judge.scores(test)
         self.limit, self.calibration = limit, calibration
         self.people = [self._everybody(i) for i in range(len(self.parts))]
+        self.moved: list[Moved] = []
+        """What was found, after :meth:`run`; without everybody, beside whom all are measured."""
         self.base_z = self._base_z()
         self.base_score = float(chance.tail_score(np.array([self.base_z]), judge.log_prior[:1])[0])
 
@@ -161,6 +164,14 @@ class Explaining:
             evidence,
             fixed=range(count + 1, count + 1 + len(known)),
         )
+        self.moved = []
+        for one in found:
+            if one.hypothesis < count:
+                contexts = [part.stats.target_exposure[batch[one.hypothesis]] for part in self.parts]
+                whole = [float(aspect.kernel[count, one.hypothesis]) for aspect in aspects]
+                each = zip(one.effects, whole, contexts, strict=True)
+                by = tuple(effect * lever / max(float(n), 1e-9) for effect, lever, n in each)
+                self.moved.append(Moved(judge.segment(batch[one.hypothesis]), by))
         return [(batch[c.hypothesis] if c.hypothesis < count else -1, c.score, c.effects[-1]) for c in found]
 
     @property
@@ -180,10 +191,7 @@ class Explaining:
         by_count = i == 0 and setting.statistic in (Statistic.SIZE, Statistic.SUM)
         if by_count:
             now, before = atoms.size[:, 0], atoms.size[:, -1]
-            scale = float(judge.base.size[0, setting.windows.target].sum()) / max(
-                float(judge.base.size[0, setting.windows.reference].sum()), 1.0
-            )
-            expected, row_variance = before * scale, np.ones(len(now))
+            expected, row_variance = before * judge.growth, np.ones(len(now))
         else:
             now, before, row_variance = self._atom_moments(atoms)
             expected = now

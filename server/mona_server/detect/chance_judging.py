@@ -156,15 +156,29 @@ class Judging:
             unsure = chance.unsure_of_dispersion(ratio, np.minimum(stats.frames - 1, dof), kurtosis)
             least = self.evidence.least_variance(test)
             return replace(joined, pooled=np.maximum(pooled.value, least), unsure=unsure)
-        error = np.sqrt(np.maximum(joined.variance, 1e-300))
-        # Where one segment grows or moves, all others shrink or move alike beside everybody: that is no storm.
-        alike = chance.weighted_median(
-            stats.change / np.maximum(stats.target_exposure, 1e-9), stats.target_exposure / error
-        )
-        z = (stats.change - alike * stats.target_exposure) / error
         ratio = stats.between / np.maximum(pooled.value, 1e-300)
         unsure = chance.unsure_of_dispersion(ratio, np.minimum(stats.frames - 1, dof), np.zeros(len(ratio)))
-        return replace(joined, turmoil=chance.turmoil(z[:, None], self.size)[:, 0], unsure=unsure)
+        return replace(joined, turmoil=self.turmoil(joined, stats.change), unsure=unsure)
+
+    def turmoil(self, part: Joined, change: Floats) -> Floats:
+        """(C,) how much wider than usual candidates of about the same size scatter, had they changed by ``change``."""
+        exposure = part.stats.target_exposure
+        error = np.sqrt(np.maximum(replace(part, turmoil=np.ones(len(change))).variance, 1e-300))
+        # Where one segment grows or moves, all others shrink or move alike beside everybody: that is no storm.
+        alike = chance.weighted_median(change / np.maximum(exposure, 1e-9), exposure / error)
+        z = (change - alike * exposure) / error
+        return chance.turmoil(z[:, None], self.size)[:, 0]
+
+    @property
+    def growth(self) -> float:
+        """Judged contexts of everybody for one of the reference frames."""
+        size, windows = self.base.size[0], self.setting.windows
+        return float(size[windows.target].sum()) / max(float(size[windows.reference].sum()), 1.0)
+
+    def everybody(self, test: int, part: int) -> float:
+        """The judged contexts of everybody; for means those with a value."""
+        counts = self.base.size if part == 0 and self.evidence.sized else self.evidence.moments(self.base, test)[1]
+        return float(counts[0, self.setting.windows.target].sum())
 
     def scores(self, test: int) -> tuple[Floats, Floats]:
         """z (C,) and score (C,) of all candidates."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mona_server.detect import chance
+from mona_server.detect.chance_calming import calmed
 from mona_server.detect.chance_evidence import Evidence
 from mona_server.detect.chance_explaining import Explaining, Judged
 from mona_server.detect.chance_judging import Judging
@@ -20,6 +21,8 @@ from mona_server.segment import Segment
 
 AIM = 0.8
 """Share of the tolerated rate that is used: p-values are estimates, too, and the rate has to hold."""
+LOOKS = 3
+"""What was found makes the rest look less stormy, so more may be found; at most so many times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +57,16 @@ def judge(
         limit = calibration.limit(setting.rate * AIM)
         if setting.strict:
             limit = max(limit, -np.log(setting.rate) + np.log1p(np.log(max(len(judging.size), 1))))
-        explaining.append(Explaining(judging, test, eligible, limit, calibration, base_allowed=base_allowed))
-    for one in explaining:
+        one = Explaining(judging, test, eligible, limit, calibration, base_allowed=base_allowed)
         found, beyond = one.run()
+        for _ in range(LOOKS):
+            calmer = calmed(judging, test, one.moved)
+            if calmer is None:
+                break
+            judging.joined[test] = calmer
+            one = Explaining(judging, test, eligible, limit, calibration, base_allowed=base_allowed)
+            found, beyond = one.run()
+        explaining.append(one)
         findings += found
         passed += beyond
     findings.sort(key=lambda f: (float(f"{f.q:.12g}"), -float(f"{abs(f.z):.12g}"), f.test, f.segment.text))

@@ -27,7 +27,7 @@ class StackedSource:
     """
 
     def __init__(self, first: SumsSource, second: SumsSource, residuals: int = 0) -> None:
-        self._parts = (first, second)
+        self._parts, self._residuals = (first, second), residuals
         shift = first.offsets - second.offsets
         self._shift = np.concatenate([shift, np.zeros(residuals)])
         self._first = len(first.edges_ms) - 1
@@ -90,6 +90,10 @@ class StackedSource:
             joined[..., rows[1], :] += other
             sums.append(joined)
         return AtomSums(members, *sums)
+
+    def within(self, segment: Segment) -> StackedSource:
+        first, second = (part.within(segment) for part in self._parts)
+        return StackedSource(first, second, self._residuals)
 
     def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
         values, weights = [], []
@@ -168,6 +172,9 @@ class SlicedSource(Wrapped):
 
     def residual(self, effects: Mapping[int, Effects]) -> SlicedSource:
         return SlicedSource(self._source.residual(effects), self._fixed, self._baseline, {})
+
+    def within(self, segment: Segment) -> SlicedSource:
+        return SlicedSource(self._source.within(segment), self._fixed, self._baseline, {})
 
     def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
         return self._source.net_values(both(self._baseline, segment), metric, first_frame, last_frame)

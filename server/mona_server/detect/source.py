@@ -194,6 +194,10 @@ class SumsSource(Protocol):
         """
         ...
 
+    def within(self, segment: Segment) -> SumsSource:
+        """The same source over the contexts inside of a segment (of any fields of the class) alone."""
+        ...
+
     def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
         """Exact values over frames first..last-1, for statistics that are no sums and for tiny variances."""
         ...

@@ -172,6 +172,18 @@ class TableSource:
         other._addends = (given, Addends.of(residuals, presence))
         return other
 
+    def within(self, segment: Segment) -> TableSource:
+        """The contexts inside of a segment alone."""
+        other, kept = copy.copy(self), np.flatnonzero(self._mask(segment))
+        place = np.full(len(self._rows), -1, np.int64)
+        place[kept] = np.arange(len(kept))
+        other._rows, other._frame, other._masks = self._rows[kept], self._frame[kept], {}
+        other._addends = tuple(addends.some(kept) for addends in self._addends)
+        other._codes = [
+            _among(codes, place, len(kept)) if isinstance(codes, Elements) else codes[kept] for codes in self._codes
+        ]
+        return other
+
     def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
         """Exact values over frames first..last-1."""
         inside = (self._frame >= first_frame) & (self._frame < last_frame) & self._mask(segment)
@@ -287,6 +299,12 @@ def _codes_of(key: NDArray[np.int64], steps: Sequence[_Step]) -> Codes:
         codes[:, i] = key % width
         key = key // width
     return codes
+
+
+def _among(elements: Elements, place: NDArray[np.int64], length: int) -> Elements:
+    """The elements of some rows; ``place`` (rows,) is where each goes, -1 where it is left out."""
+    rows = place[elements.rows]
+    return Elements(rows[rows >= 0], elements.codes[rows >= 0], elements.values, length)
 
 
 def _of_items(codes: Codes | Elements, rows: NDArray[np.int64] | None) -> Codes:

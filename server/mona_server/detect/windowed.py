@@ -99,6 +99,9 @@ class WindowedSource:
     def residual(self, effects: Mapping[int, Effects]) -> WindowedSource:
         return WindowedSource(self._wide.residual(effects), self._first, self._last, self._past)
 
+    def within(self, segment: Segment) -> WindowedSource:
+        return WindowedSource(_Wide(self._wide.source.within(segment)), self._first, self._last, self._past)
+
     def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
         return self._wide.source.net_values(segment, metric, self._first + first_frame, self._first + last_frame)
 

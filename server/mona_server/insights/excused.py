@@ -165,6 +165,10 @@ class Excused(Wrapped):
             residuals={metric: first + number for number, metric in enumerate(effects)},
         )
 
+    def within(self, segment: Segment) -> SumsSource:
+        """All contexts inside of a segment, also of excused frames: it tells how segments overlap."""
+        return self._source.within(segment)
+
     def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
         return self._source.net_values(segment, metric, first_frame, last_frame)
 

@@ -88,6 +88,29 @@ class Rows:
             present=(*self.present, *(self.present[m] for m in residuals)),
         )
 
+    def some(self, kept: Indexes) -> Rows:
+        """These rows (ascending) alone."""
+        place = np.full(int(self.frame_starts[-1]), -1, np.int64)
+        place[kept] = np.arange(len(kept))
+
+        def among(codes: Codes | Elements) -> Codes | Elements:
+            if not isinstance(codes, Elements):
+                return codes[kept]
+            rows = place[codes.rows]
+            return Elements(rows[rows >= 0], codes.codes[rows >= 0])
+
+        # A metric and its residuals share the array of what is present.
+        there = {id(present): present[kept] for present in self.present if present is not None}
+        return replace(
+            self,
+            codes=tuple(among(codes) for codes in self.codes),
+            sign=None if self.sign is None else self.sign[kept],
+            deviations=tuple(deviation[kept] for deviation in self.deviations),
+            present=tuple(None if present is None else there[id(present)] for present in self.present),
+            frame_starts=np.searchsorted(kept, self.frame_starts),
+            order=kept if self.order is None else self.order[kept],
+        )
+
     def ask(
         self, facts: Facts, question: SourceQuestion, sql: str, segments: Iterable[Segment], bind: Binder
     ) -> Indexes:

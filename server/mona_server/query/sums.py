@@ -108,6 +108,10 @@ class FactSums:
         """The same source with residuals as further metrics; see :class:`SumsSource`."""
         return FactSums(self._facts, self._question, self._rows.with_residuals(effects, self._products.threads))
 
+    def within(self, segment: Segment) -> FactSums:
+        """The contexts inside of a segment alone."""
+        return FactSums(self._facts, self._question, self._rows.some(np.flatnonzero(self._bits([segment]))))
+
     def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
         """Exact values over frames first..last-1, ascending."""
         bind = Binder()

@@ -76,6 +76,11 @@ def test_two_windows_stacked_are_the_whole(seed: int, cut: int) -> None:
         mine_net, their_net = (s.net_values(segments[0], "x", first, last) for s in (stacked, whole))
         np.testing.assert_array_equal(mine_net.values, their_net.values)
         np.testing.assert_array_equal(mine_net.weights, their_net.weights)
+    inside, expected = stacked.within(segments[0]), whole.within(segments[0])
+    mine, theirs = moments(inside.sums((0, 1)), inside), moments(expected.sums((0, 1)), expected)
+    assert set(mine) == set(theirs)
+    for key, numbers in mine.items():
+        np.testing.assert_allclose(numbers, theirs[key], rtol=1e-9, atol=1e-9)
     none = tuple(np.zeros(len(axis.conditions)) for axis in whole.axes)
     effects = {0: Effects(none, constant=float(-whole.offsets[0]), limit=1.0, centre=np.linspace(-1, 1, 20))}
     own = {0: replace(effects[0], constant=float(-stacked.offsets[0]))}
@@ -100,6 +105,8 @@ def test_a_slice_is_the_source_inside_of_its_baseline(seed: int, code: int) -> N
                 np.testing.assert_allclose(numbers, theirs[key], rtol=1e-9, atol=1e-9)
     nets = [s.net_values(Segment.of({"b": Equals("u")}), "x", 0, 20) for s in (sliced, inside)]
     np.testing.assert_array_equal(nets[0].values, nets[1].values)
+    narrow = [s.within(Segment.of({"b": Equals("u")})).sums((1,)) for s in (sliced, inside)]
+    np.testing.assert_array_equal(narrow[0].size, narrow[1].size)
 
 
 def test_inner_conditions_stand_alone() -> None:

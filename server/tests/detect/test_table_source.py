@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -95,6 +97,36 @@ def test_atoms_add_up_to_their_segments() -> None:
         values = source.net_values(segment, "amount", 0, 3)
         assert values.weights.sum() == atoms.count[0][atoms.member[:, g]].sum()
     assert len({tuple(pattern) for pattern in atoms.member}) == len(atoms.member)
+
+
+@pytest.mark.parametrize(
+    "segment", [Segment.of({"city": Equals("Haifa")}), Segment.of({"tags": Equals("b"), "flag": Equals(True)})]
+)
+def test_a_source_within_a_segment_answers_as_if_it_had_been_asked_for(segment: Segment) -> None:
+    """Sums, atoms, residuals and values, also where an array field says who is inside."""
+    cities, amount, flag, time_ms = table(4)
+    tags = Elements(np.arange(0, 200, 2), np.arange(100, dtype=np.int32) % 3, ("a", "b", "c"), 200)
+    columns: dict[str, Column] = {"city": coded(cities), "amount": amount, "flag": coded(flag), "tags": tags}
+    question = SourceQuestion((AxisRequest("city"), AxisRequest("flag"), AxisRequest("tags")), ("amount",), EDGES)
+    asked = TableSource(columns, time_ms, replace(question, within=segment))
+    inside = TableSource(columns, time_ms, question).within(segment)
+    effects = [
+        {0: Effects(tuple(np.arange(len(a.conditions)) / 4.0 for a in one.axes), constant=2.0 - float(one.offsets[0]))}
+        for one in (asked, inside)
+    ]
+    mine, theirs = inside.residual(effects[1]), asked.residual(effects[0])
+    for axes in [(), (0,), (0, 1), (1, 2)]:
+        one, other = mine.sums(axes), theirs.sums(axes)
+        assert one.codes.tolist() == other.codes.tolist()
+        assert one.size.tolist() == other.size.tolist()
+        assert one.count.tolist() == other.count.tolist()
+        np.testing.assert_allclose(one.total[1], other.total[1], atol=1e-9)
+    segments = [Segment.of({"flag": Equals(True)}), Segment.of({"tags": Equals("b")})]
+    assert sorted(inside.atoms(segments).size.sum(axis=1)) == sorted(asked.atoms(segments).size.sum(axis=1))
+    assert (
+        inside.net_values(segments[0], "amount", 0, 3).values.tolist()
+        == asked.net_values(segments[0], "amount", 0, 3).values.tolist()
+    )
 
 
 def test_atoms_over_spans_hold_the_rows_of_these_frames() -> None:

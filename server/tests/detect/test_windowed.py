@@ -62,6 +62,9 @@ def test_atoms_and_values_are_those_of_the_window() -> None:
         assert sorted(mine.size.sum(axis=1)) == sorted(theirs.size.sum(axis=1))
     values = [one.net_values(segments[0], "x", 3, 9).values.tolist() for one in (window, alone)]
     assert values[0] == values[1]
+    inside = [one.within(segments[0]) for one in (window, alone)]
+    for mine, theirs in zip(*(sums_of(one, one.sums((0, 1))) for one in inside), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-9)
 
 
 def test_effects_are_learnt_once_from_the_past_of_every_window() -> None:

@@ -135,6 +135,14 @@ def test_any_history_sums_to_what_is_true_now(
         for i, (a, b) in enumerate(spans):
             np.testing.assert_array_equal(by_span.size[:, i], by_frame.size[:, a:b].sum(axis=1))
             np.testing.assert_allclose(by_span.total[..., i], by_frame.total[..., a:b].sum(axis=-1), atol=1e-6)
+        for segment in (SEGMENTS[0], SEGMENTS[3]):
+            inner, expected_inner = mine.within(segment), his.within(segment)
+            inner_rest, expected_inner_rest = rest.within(segment), expected_rest.within(segment)
+            for axes in ((), (0,), (0, 1), (1, 3)):
+                assert_same(inner, expected_inner, axes)
+                found, wanted = (one.sums(axes).total[3] for one in (inner_rest, expected_inner_rest))
+                np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-3)
+            assert inner.atoms(SEGMENTS).size.sum() == expected_inner.atoms(SEGMENTS).size.sum()
         ours, theirs = mine.atoms(SEGMENTS), his.atoms(SEGMENTS)
         atoms = {tuple(m): size for m, size in zip(ours.member, ours.size, strict=True) if size.any()}
         expected = {tuple(m): size for m, size in zip(theirs.member, theirs.size, strict=True)}

@@ -1,0 +1,84 @@
+"""Turmoil again, once the findings are known: how wide do all candidates scatter without what the findings explain?
+
+Where a large segment moves, so do all that share contexts with it, each by its share. That is no storm, but until it is known
+which segments moved the two look alike: a large change would make all others look like chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mona_server.detect.candidates import Block, keys_of
+from mona_server.detect.chance_judging import Joined, Judging
+from mona_server.detect.source import Floats, GroupSums, SumsSource
+from mona_server.segment import Segment
+
+CALM = 1.1
+"""Less turmoil than this is not worth a second look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A finding, and what it added per context of its segment in each part: per expected one for sizes."""
+
+    segment: Segment
+    by: tuple[float, ...]
+
+
+def calmed(judging: Judging, test: int, moved: Sequence[Moved]) -> list[Joined] | None:
+    """The parts of one metric with the turmoil that is left beside what moved; None where that is no less."""
+    parts = judging.joined[test]
+    if not moved or all(part.turmoil.max(initial=1.0) < CALM for part in parts):
+        return None
+    left = [part.stats.change for part in parts]
+    for one in moved:
+        source = judging.source.within(one.segment)
+        inside, whole = _contexts(judging, test, source), _contexts_of(judging, test, source.sums(()))
+        for i, part in enumerate(parts):
+            share = part.stats.target_exposure / max(float(judging.everybody(test, i)), 1e-9)
+            left[i] = left[i] - one.by[i] * (inside[i] - share * float(whole[i, 0]))
+    calmer = [np.minimum(part.turmoil, judging.turmoil(part, change)) for part, change in zip(parts, left, strict=True)]
+    # Where the findings do not explain it, it is a storm.
+    calm = [now.max(initial=1.0) < CALM for now in calmer]
+    if not any(still and part.turmoil.max(initial=1.0) >= CALM for still, part in zip(calm, parts, strict=True)):
+        return None
+    return [replace(part, turmoil=now) if still else part for still, part, now in zip(calm, parts, calmer, strict=True)]
+
+
+def _contexts(judging: Judging, test: int, inside: SumsSource) -> Floats:
+    """(parts, C): the contexts of each candidate that are inside, as :func:`_contexts_of`."""
+    known: dict[tuple[int, ...], GroupSums] = {}
+    found = []
+    for block in judging.seen.blocks:
+        chosen = block.groups.axes
+        if chosen not in known:
+            known = {chosen: inside.sums(chosen)}
+        found.append(_looked_up(block, known[chosen], _contexts_of(judging, test, known[chosen]), inside))
+    return np.concatenate(found, axis=1) if found else np.zeros((len(judging.joined[test]), 0))
+
+
+def _contexts_of(judging: Judging, test: int, groups: GroupSums) -> Floats:
+    """(parts, S): expected contexts for sizes, judged ones with a value for means."""
+    windows, sized = judging.setting.windows, judging.evidence.sized
+    found = []
+    if sized:
+        found.append(groups.size[:, windows.reference].sum(axis=1) * judging.growth)
+    if len(judging.joined[test]) > len(found):
+        found.append(judging.evidence.moments(groups, test)[1][:, windows.target].sum(axis=1))
+    return np.array(found, np.float64).reshape(len(found), len(groups.codes))
+
+
+def _looked_up(block: Block, groups: GroupSums, values: Floats, source: SumsSource) -> Floats:
+    """(parts, S) of the segments of a block: the sum over their codes, 0 where there is no context."""
+    out = np.zeros((len(values), len(block)))
+    if not len(groups.codes):
+        return out
+    keys = keys_of(groups.axes, groups.codes, source.axes)
+    for step in np.ndindex(*block.widths):
+        wanted = keys_of(groups.axes, block.groups.codes + np.array(step, np.int32), source.axes)
+        place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        out += np.where(keys[place] == wanted, values[:, place], 0.0)
+    return out
