@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from mona_server.detect import chance
 from mona_server.detect.chance_evidence import Evidence
-from mona_server.detect.chance_series import Stats
-from mona_server.detect.deviates import count_z, joint_z
+from mona_server.detect.chance_series import MIN_JUDGED, Stats
+from mona_server.detect.deviates import joint_z
 from mona_server.detect.passers import code_of
 from mona_server.detect.source import Floats, SumsSource
 from mona_server.detect.verses.base import Statistic
@@ -21,8 +21,6 @@ from mona_server.segment import Segment
 
 FEW = 10.0
 """A dispersion with fewer degrees of freedom leans on the pooled one, each missing one with the weight of two."""
-MIN_JUDGED = 10.0
-"""With fewer expected contexts in the judged frames nothing is said about a segment."""
 BLOCK = 2**16
 """So many candidates at a time, where each has as many numbers as there are placebo windows."""
 SET_ASIDE = 0.2
@@ -195,7 +193,7 @@ class Judging:
             judged &= (t >= MIN_JUDGED) & (r >= MIN_JUDGED)
             if i == 0 and self.setting.statistic in (Statistic.SIZE, Statistic.SUM):
                 beyond_counts = part.variance[rows] / np.maximum(t + t * t / r, 1e-9)
-                z = count_z(change, t, r) / np.sqrt(np.maximum(beyond_counts, 1e-300))
+                z = chance.count_z(change, t, r) / np.sqrt(np.maximum(beyond_counts, 1e-300))
             else:
                 z = change / np.sqrt(np.maximum(part.variance[rows], 1e-300))
             each.append(z)

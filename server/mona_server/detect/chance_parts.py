@@ -47,6 +47,8 @@ class Part:
     """(S,)"""
     drawn: bool = False
     """Rows are draws of their own, so no noise is smaller than theirs; contexts may come by a schedule."""
+    counted: bool = False
+    """Is it the size: a whole number of contexts, expected by the share of the reference frames."""
     wider: Floats | float = 0.0
     """(S,) by how much the variance of judged rows is above that of reference ones, at least 0."""
     fresh: float = 1.0
@@ -58,7 +60,7 @@ def size_part(size: Floats, base: Floats, windows: Windows) -> Part:
     reference = unbroken(windows.reference)
     share = size[:, reference].sum(axis=1) / max(float(base[reference].sum()), 1.0)
     expected = share[:, None] * base
-    return Part(size - expected, expected, np.maximum(1 - share, 1e-3))
+    return Part(size - expected, expected, np.maximum(1 - share, 1e-3), counted=True)
 
 
 def mean_part(

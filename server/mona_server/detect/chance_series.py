@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from mona_server.detect import chance
 from mona_server.detect.chance_parts import Part, Windows
 from mona_server.detect.chance_seasons import ENOUGH_CYCLES, learn_season, seasonless, without_season
 from mona_server.detect.shocks import Shocks
@@ -15,6 +16,8 @@ from mona_server.detect.source import Floats
 from mona_server.detect.windows import unbroken
 
 MAX_PLACEBOS = 24
+MIN_JUDGED = 10.0
+"""With fewer expected contexts in the judged frames, or fewer in the reference ones, nothing is said about a segment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,8 @@ class Stats:
     halves: tuple[Floats, Floats]
     row_variance: Floats
     placebo: NDArray[np.float32]
-    """(S, W): change of a placebo window, as if nothing had been learnt from it, over the root of its spread."""
+    """(S, W): change of a placebo window, as if nothing had been learnt from it, over the root of its spread; of a size
+    as the judged frames have it, 0 where it would not have been judged."""
     without: NDArray[np.float16]
     """(S, W): dispersion between the frames outside of the placebo window, as a share of that between all."""
     without_weekly: NDArray[np.float16]
@@ -106,7 +110,13 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
             ahead = shocks.scores[learn].T @ placebos
             taken = np.einsum("fw,fg,gw->w", ahead, shocks.inverse, ahead)
             variance = np.maximum(variance - taken * (exposure / len(learn))[:, None], 0.2 * variance)
-        placebo = np.where(inside > 0, moved / np.sqrt(np.maximum(variance, 1e-9)), 0.0).astype(np.float32)
+        if part.counted:
+            beyond_rows = variance / np.maximum(inside * exposure[:, None] / rest, 1e-9)
+            inside, rest = _told_outside(inside, rest, over(part.deviation[:, unbroken(learn)]))
+            z = chance.count_z(moved, inside, rest) / np.sqrt(np.maximum(beyond_rows, 1e-9))
+            placebo = np.where((inside >= MIN_JUDGED) & (rest >= MIN_JUDGED), z, 0.0).astype(np.float32)
+        else:
+            placebo = np.where(inside > 0, moved / np.sqrt(np.maximum(variance, 1e-9)), 0.0).astype(np.float32)
         # What is outside of the window, around its own mean: a burst inside of it must not count as noise outside.
         if single:
             # Of the m frames at its place of the cycle, one frame has (m-1)/m of its square distance from their mean.
@@ -146,6 +156,16 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
         without_weekly,
         exposure**2 / np.maximum((weight**2).sum(axis=1), 1e-300),
     )
+
+
+def _told_outside(inside: Floats, rest: Floats, deviation: Floats) -> tuple[Floats, Floats]:
+    """(S, W) exposures of a size in and out of placebo windows, by the share of contexts that the frames outside tell.
+
+    A run of a product that was hardly made before is expected of its window where its own contexts help to tell the share;
+    judged, it would have been next to unknown. ``deviation`` (S, W): of the windows from the share of all frames.
+    """
+    known = np.maximum(1 - deviation / rest, 0.0)
+    return known * inside, np.maximum(known * rest, 1e-9)
 
 
 def _by_cycle(series: Floats, cycle: int) -> Floats:

@@ -133,7 +133,7 @@ def test_wild_days_make_everybody_less_surprising() -> None:
 @pytest.mark.parametrize(("now", "expected", "reference"), [(9, 3.0, 15.0), (40, 20.0, 100.0), (2, 12.0, 60.0)])
 def test_small_counts_have_their_exact_tail(now: int, expected: float, reference: float) -> None:
     """The signed root of the deviance has nearly the p of the binomial law."""
-    z = deviates.count_z(np.array([now - expected]), np.array([expected]), np.array([reference]))[0]
+    z = chance.count_z(np.array([now - expected]), np.array([expected]), np.array([reference]))[0]
     whole, share = now + int(reference), expected / (expected + reference)
     law = stats.binom(whole, share)
     p = law.sf(now - 1) - law.pmf(now) / 2 if z > 0 else law.cdf(now) - law.pmf(now) / 2
@@ -196,6 +196,34 @@ def test_placebo_windows_look_like_the_target() -> None:
     single = placebo_windows(Windows(np.array([30]), np.arange(30), 7))
     assert (single == np.eye(30)).all()
     assert placebo_windows(Windows(np.arange(4, 8), np.arange(4))).shape[1] == 0
+
+
+@pytest.mark.parametrize("days", [1, 14])
+def test_a_size_in_a_placebo_window_is_judged_as_if_it_were_the_target(days: int) -> None:
+    """By the share of contexts that the other frames tell, as a count; what was hardly there before is not judged."""
+    rng = np.random.default_rng(13)
+    size = rng.poisson(rng.uniform(3, 30, (60, 1)), (60, 84)).astype(float)
+    size[:20, 63:70] *= 5
+    base, frames = np.full(84, 2000.0), np.arange(70)
+    windows = placebo_windows(Windows(np.arange(70, 70 + days), frames, 7))
+    place = int(np.flatnonzero(windows[69])[-1])
+    inside = windows[:, place] > 0
+    size[0, frames[~inside]] = 0
+
+    def found(target: np.ndarray, reference: np.ndarray) -> Stats:
+        asked = Windows(target, reference, 7)
+        return stats_of(size_part(size, base, asked), asked, placebo_windows(asked), True)
+
+    judged, placebo = found(frames[inside], frames[~inside]), found(np.arange(70, 70 + days), frames)
+    expected, reference = judged.target_exposure, judged.reference_exposure
+    by_rows = np.maximum(expected + expected**2 / reference, 1e-9)
+    z = chance.count_z(judged.change, expected, reference) / np.sqrt(np.maximum(judged.spread / by_rows, 1e-9))
+    z[(expected < 10) | (reference < 10)] = 0
+    assert z[1:20].max() > 5
+    assert placebo.placebo[:, place] == pytest.approx(z, abs=1e-3)
+    assert placebo.placebo[0, place] == 0
+    between = placebo.between * placebo.without[:, place] / np.maximum(judged.between, 1e-9)
+    assert 0.99 < np.mean(between[1:20]) < 1.3  # where one season of all frames is taken off, a bit of the burst stays
 
 
 def test_the_dispersions_outside_of_a_placebo_window_are_those_of_the_frames_outside_of_it() -> None:
