@@ -144,6 +144,7 @@ class Judging:
             stats.halves,
             stats.weekly if self.evidence.weeks else None,
             dof,
+            self._kinds,
         )
         weekly = self.evidence.weeks and len(windows.target) >= windows.cycle
         freedom = (float(dof), len(windows.learn) // windows.cycle - 1.0 if weekly else float(dof))
@@ -284,6 +285,13 @@ class Judging:
                 if len(rows):
                     return int(self._starts[number] + rows[0])
         return None
+
+    @cached_property
+    def _kinds(self) -> NDArray[np.intp]:
+        """(C,) a number for the fields of each candidate."""
+        numbers: dict[tuple[int, ...], int] = {}
+        kinds = [numbers.setdefault(tuple(sorted(b.groups.axes)), len(numbers)) for b in self.seen.blocks]
+        return np.repeat(np.array(kinds, np.intp), [len(s) for s in self.seen.sizes])
 
     @cached_property
     def _blocks_of(self) -> dict[tuple[str, ...], list[int]]:
