@@ -314,6 +314,7 @@ def pooled_dispersion(
     # Orders of magnitude apart, the powers of log size are nearly collinear: scale them for the fit.
     scale = np.abs(design[usable]).max(axis=0)
     fit = design / scale @ np.linalg.lstsq(design[usable] / scale, log_ratio[usable], rcond=None)[0]
+    fit = fit + kind_effects(log_ratio - fit, usable, kind)
     first, second = (np.log(np.maximum(h[usable], floor)) for h in halves)
     sampling = float(np.var(first - second)) / 4
     spread = float(np.var((log_ratio - fit)[usable]))

@@ -288,7 +288,9 @@ class Judging:
 
     @cached_property
     def _kinds(self) -> NDArray[np.intp]:
-        """(C,) a number for the fields of each candidate."""
+        """(C,) a number for the fields of each candidate; without a past there are no placebos to show how alike kinds are."""
+        if self.setting.comparison != "reference":
+            return np.zeros(len(self.size), np.intp)
         numbers: dict[tuple[int, ...], int] = {}
         kinds = [numbers.setdefault(tuple(sorted(b.groups.axes)), len(numbers)) for b in self.seen.blocks]
         return np.repeat(np.array(kinds, np.intp), [len(s) for s in self.seen.sizes])
