@@ -203,7 +203,8 @@ class Explaining:
             noise = noise + overlaps.weigh(before * row_variance)[:count, :count] * np.outer(ratio, ratio)
         own = np.maximum(np.diag(noise), 1e-300)
         wanted = np.maximum(part.variance[rows], 1e-300) * self._tempered(i, rows)
-        noise = noise * np.sqrt(np.outer(wanted / own, wanted / own))
+        # What two share is as noisy as the calmer of both: a parent is calm where its parts take turns.
+        noise = noise * np.minimum.outer(wanted / own, wanted / own)
         change, everybody_change, everybody_variance = part.stats.change[rows], *self.people[i]
         everybody = float(lever.sum())
         inside = np.diag(shared_now)
