@@ -216,7 +216,12 @@ class Explaining:
             kernel[:count, :count] = shared_now - np.outer(share, inside)
         kernel[count, :count] = inside
         kernel[count, count] = everybody
-        if known:
+        if known and by_count:
+            # Contexts of a new segment are known, not fitted: what they add to others, and take of their shares, is left out.
+            new = np.where(atoms.member[:, count:].any(axis=1), now, 0.0)
+            change = change - (overlaps.total(new)[:count] - share * new.sum())
+            everybody_change -= float(new.sum())
+        elif known:
             met = overlaps.weigh(now)[:count, count:]
             total = overlaps.total(now)[count:]
             kernel[:count, count + 1 :] = met - np.outer(share, total)

@@ -216,9 +216,9 @@ def _pruned(chosen: list[int], fit: _Fit) -> list[int]:
 def _gain(aspect: Aspect, part: _Information, rest: Sequence[int]) -> tuple[Floats, Floats]:
     """(H,) gain of each hypothesis beside ``rest`` in one aspect, and the changes (U,) that ``rest`` leaves."""
     total = np.diag(part.matrix)
-    if not rest:
+    index = [h for h in rest if total[h] > 0]
+    if not index:
         return np.where(total > 0, part.score**2 / np.maximum(total, 1e-300) / 2, 0.0), aspect.change
-    index = list(rest)
     inner = part.matrix[np.ix_(index, index)]
     inner = inner + 1e-9 * np.diag(np.maximum(np.diag(inner), 1e-300))
     weights = np.linalg.solve(inner, part.matrix[index])
@@ -230,14 +230,14 @@ def _gain(aspect: Aspect, part: _Information, rest: Sequence[int]) -> tuple[Floa
 
 
 def _described(chosen: list[int], fit: _Fit) -> list[Chosen]:
-    index = [*fit.fixed, *chosen]
     effects = []
     for part in fit.parts:
+        index = [h for h in (*fit.fixed, *chosen) if part.matrix[h, h] > 0]
         inner = part.matrix[np.ix_(index, index)]
         inner = inner + 1e-9 * np.diag(np.maximum(np.diag(inner), 1e-300))
-        effects.append(np.linalg.solve(inner, part.score[index]) if index else np.zeros(0))
+        effects.append(dict(zip(index, np.linalg.solve(inner, part.score[index]) if index else (), strict=True)))
     found = []
-    for place, h in enumerate(chosen, start=len(fit.fixed)):
+    for h in chosen:
         value, _ = fit.left([c for c in chosen if c != h])
-        found.append(Chosen(h, tuple(float(e[place]) for e in effects), float(value[h])))
+        found.append(Chosen(h, tuple(float(e.get(h, 0.0)) for e in effects), float(value[h])))
     return sorted(found, key=lambda c: (-float(f"{c.score:.12g}"), c.hypothesis))
