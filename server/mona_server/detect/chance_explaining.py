@@ -207,6 +207,9 @@ class Explaining:
         noise = noise * np.minimum.outer(wanted / own, wanted / own)
         change, everybody_change, everybody_variance = part.stats.change[rows], *self.people[i]
         everybody = float(lever.sum())
+        if by_count:
+            # Where all contexts together come by a quota, one segment grows at the expense of others: no sure total.
+            everybody_variance = max(everybody_variance, everybody * (1 + scale))
         inside = np.diag(shared_now)
         share = overlaps.total(expected)[:count] / max(float(expected.sum()), 1e-9)
         kernel = np.zeros((count + 1, count + 1 + known))
