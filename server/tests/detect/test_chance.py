@@ -84,7 +84,9 @@ def test_pooling_beats_each_segments_own_dispersion() -> None:
     noise = true[:, None] * rng.standard_normal((candidates, frames)) ** 2
     halves = (noise[:, ::2].mean(axis=1), noise[:, 1::2].mean(axis=1))
     own = noise.mean(axis=1)
-    pooled = chance.pooled_dispersion(own, np.ones(candidates), size, halves, None, frames - 1, np.zeros(candidates, np.intp))
+    pooled = chance.pooled_dispersion(
+        own, np.ones(candidates), size, halves, None, frames - 1, np.zeros(candidates, np.intp)
+    )
     error = np.abs(np.log(pooled.value / true)).mean()
     assert error < 0.5 * np.abs(np.log(own / true)).mean()
     assert 0 <= pooled.own_weight < 0.6
