@@ -147,7 +147,7 @@ class Explaining:
 
         def evidence(left: Sequence[Floats]) -> Floats:
             z = judge.z_of(self.test, [change[:count] for change in left], rows)
-            everybody = self._base_z([float(change[count]) for change in left])
+            everybody = self._base_z([float(change[count]) for change in left], aspects)
             z = np.concatenate([z, [everybody], np.zeros(len(known))])
             score = chance.tail_score(z, log_prior)
             # What is beyond chance in a part of a segment is evidence for the segment, if that explains more.
@@ -209,7 +209,7 @@ class Explaining:
         everybody = float(lever.sum())
         if by_count:
             # Where all contexts together come by a quota, one segment grows at the expense of others: no sure total.
-            everybody_variance = max(everybody_variance, everybody * (1 + scale))
+            everybody_variance = max(everybody_variance, everybody * (1 + judge.growth))
         inside = np.diag(shared_now)
         share = overlaps.total(expected)[:count] / max(float(expected.sum()), 1e-9)
         kernel = np.zeros((count + 1, count + 1 + known))
@@ -300,12 +300,19 @@ class Explaining:
         level = total[0, windows.reference].sum() / max(float(count[0, windows.reference].sum()), 1e-9)
         return np.asarray(total[0] - level * count[0], np.float64)
 
-    def _base_z(self, left: Sequence[float] | None = None) -> float:
-        """Everybody's change in standard errors, as a normal deviate; ``left``: what is left of it per part."""
+    def _base_z(self, left: Sequence[float] | None = None, aspects: Sequence[selection.Aspect] = ()) -> float:
+        """Everybody's change in standard errors, as a normal deviate; ``left``: what is left of it per part.
+
+        What others explain of it is known no better than they are, as the ``aspects`` say.
+        """
         if self.judge.setting.comparison != "reference":
             return 0.0
         changes: Sequence[float] = left if left is not None else [change for change, _ in self.people]
-        each = [np.array([c / np.sqrt(v)]) for c, (_, v) in zip(changes, self.people, strict=True)]
+        variances = [variance for _, variance in self.people]
+        for i, aspect in enumerate(aspects):
+            if changes[i] != self.people[i][0]:
+                variances[i] = max(variances[i], float(aspect.covariance[-1, -1]))
+        each = [np.array([c / np.sqrt(v)]) for c, v in zip(changes, variances, strict=True)]
         return float(each[0][0] if len(each) == 1 else joint_z(each)[0])
 
     def judged(self, candidate: int) -> Judged:

@@ -10,9 +10,9 @@ import pytest
 from mona_server.detect import selection
 from mona_server.detect.chance_explaining import Explaining
 from mona_server.detect.selection import Aspect, Chosen
-from mona_server.detect.table_source import Coded
+from mona_server.detect.table_columns import Coded
 from mona_server.segment import Equals, Segment
-from tests.detect.test_second_gate import AT_MS, DAY_MS, DAYS, codes, names, recent, run, table
+from tests.detect.ten_weeks import AT_MS, DAY_MS, DAYS, codes, names, recent, run, table
 from tests.detect.tutorial import Table
 
 NEW = Segment.of({"a": Equals("B"), "b": Equals("y")})
