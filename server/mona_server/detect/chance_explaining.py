@@ -26,6 +26,8 @@ Mask = NDArray[np.bool_]
 SUSPECTS = 200
 """Most suspects that are explained together; more come in rounds."""
 ROUNDS = 8
+STEPS = 20
+"""Of the fit of atoms' variances; after so many most are within a few percent where they can be at all."""
 LEVEL_PRIOR = 10.0
 """Weight, in contexts, of what fields let expect beside what contexts had before."""
 OWN_LEAST = 0.5
@@ -198,13 +200,10 @@ class Explaining:
         lever = expected if by_count or by is None else by
         shared_now = overlaps.weigh(lever)[:count, :count]
         ratio = part.stats.target_exposure[rows] / part.stats.reference_exposure[rows]
-        noise = overlaps.weigh(expected * row_variance)[:count, :count]
-        if len(setting.windows.reference):
-            noise = noise + overlaps.weigh(before * row_variance)[:count, :count] * np.outer(ratio, ratio)
-        own = np.maximum(np.diag(noise), 1e-300)
+        if not len(setting.windows.reference):
+            ratio = np.zeros(count)
         wanted = np.maximum(part.variance[rows], 1e-300) * self._tempered(i, rows)
-        # What two share is as noisy as the calmer of both: a parent is calm where its parts take turns.
-        noise = noise * np.minimum.outer(wanted / own, wanted / own)
+        noise = overlaps.covariance(expected * row_variance, before * row_variance, ratio, wanted)
         change, everybody_change, everybody_variance = part.stats.change[rows], *self.people[i]
         everybody = float(lever.sum())
         if by_count:
@@ -351,9 +350,33 @@ class _Overlaps:
 
     def weigh(self, weight: Floats) -> Floats:
         """(G, G): the weight of the atoms, each of weight (A,), that are in both of two segments."""
-        self._inside.data = np.repeat(weight, self._each)
-        return np.asarray((self._by_segment @ self._inside).toarray(), np.float64)
+        weighed = self._inside.copy()
+        weighed.data = np.repeat(weight, self._each)
+        return np.asarray((self._by_segment @ weighed).toarray(), np.float64)
 
     def total(self, weight: Floats) -> Floats:
         """(G,): the weight of the atoms in each segment."""
         return np.asarray(self._by_segment @ weight, np.float64)
+
+    def covariance(self, now: Floats, before: Floats, ratio: Floats, wanted: Floats) -> Floats:
+        """(U, U) noise of the changes of the first U segments, with about the variances ``wanted`` (U,).
+
+        ``now`` and ``before`` (A,) are the variances that atoms have by rows alone; ``before`` counts ``ratio`` (U,) squared.
+        A segment changes by the sum of what its atoms do. So parts take from their whole exactly what is left of it, and a
+        covariance has to say so: made of variances of atoms, each those of its rows times a factor. The factors
+        are fitted by Richardson's (1972) and Lucy's (1974) steps, which keep them positive. Were segments scaled one by one
+        instead, a whole and its parts would seem to disagree, and what explains that would be all but certain. What a
+        segment has beyond its atoms is its own.
+        """
+        count, factor, asked = len(wanted), np.ones(len(now)), np.zeros(self._inside.shape[1])
+        asked[:count] = 1.0
+        segments = self._inside @ asked  # of each atom
+        for _ in range(STEPS):
+            fitted = self.total(factor * now)[:count] + ratio**2 * self.total(factor * before)[:count]
+            asked[:count] = wanted / np.maximum(fitted, 1e-300)
+            factor = factor * np.where(segments > 0, (self._inside @ asked) / np.maximum(segments, 1.0), 1.0)
+        noise = self.weigh(factor * now)[:count, :count]
+        noise = noise + self.weigh(factor * before)[:count, :count] * np.outer(ratio, ratio)
+        own = np.diag_indices(count)
+        noise[own] = np.maximum(noise[own], wanted)
+        return np.asarray(noise, np.float64)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mona_server.detect import selection
-from mona_server.detect.chance_explaining import Explaining
+from mona_server.detect.chance_explaining import Explaining, _Overlaps
 from mona_server.detect.selection import Aspect, Chosen
 from mona_server.detect.table_columns import Coded
 from mona_server.segment import Equals, Segment
@@ -96,4 +96,42 @@ def test_no_part_adds_more_noise_to_its_parent_than_it_has(explained: list[tuple
     assert nested
     for p, c in nested:
         assert 0 < aspect.covariance[p, c] <= min(variance[p], variance[c]) * (1 + 1e-9)
-    assert max(variance[c] / aspect.covariance[p, c] for p, c in nested) > 1.2
+
+
+WHOLE_AND_PARTS = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1]], bool)
+"""Three atoms: all of them are in the first segment, one each in the others."""
+
+
+def test_noise_of_segments_is_made_of_that_of_their_atoms() -> None:
+    """Variances that atoms can have are met, and a whole never differs from the sum of its parts."""
+    rows, none = np.array([1.0, 1.0, 2.0]), np.zeros(4)
+    met = _Overlaps(WHOLE_AND_PARTS).covariance(rows, rows, none, np.array([7.0, 1.0, 4.0, 2.0]))
+    assert np.diag(met) == pytest.approx([7, 1, 4, 2], rel=0.02)
+    difference = np.array([1.0, -1.0, -1.0, -1.0])
+    assert difference @ met @ difference == pytest.approx(0, abs=0.1)
+    assert met[1:, 1:] == pytest.approx(np.diag(np.diag(met)[1:]))
+    # With the past: as much again where as many contexts are expected as were there.
+    past = _Overlaps(WHOLE_AND_PARTS).covariance(rows, rows, np.ones(4), np.array([8.0, 2.0, 2.0, 4.0]))
+    assert past == pytest.approx(_Overlaps(WHOLE_AND_PARTS).weigh(2 * rows), rel=1e-6)
+    # A whole that is wilder than its parts makes these wilder, and has the rest as noise of its own.
+    wild = _Overlaps(WHOLE_AND_PARTS).covariance(rows, rows, none, np.array([50.0, 1.0, 4.0, 2.0]))
+    assert wild[0, 0] == 50
+    assert (np.diag(wild)[1:] > [1, 4, 2]).all()
+    assert np.diag(wild)[1:].sum() < 40
+
+
+def test_noise_alone_explains_nothing() -> None:
+    """Where the variances of a whole and of its parts do not fit each other, no hypothesis becomes certain by that."""
+    rng = np.random.default_rng(0)
+    wanted = np.array([14.0, 1.0, 4.0, 2.0])
+    overlaps, atoms = _Overlaps(WHOLE_AND_PARTS), np.ones(3)
+    shared = overlaps.weigh(atoms)
+    scaled = shared * np.sqrt(np.outer(wanted / np.diag(shared), wanted / np.diag(shared)))
+    made = overlaps.covariance(atoms, atoms, np.zeros(4), wanted)
+    gains = []
+    for _ in range(100):
+        moved = WHOLE_AND_PARTS.T @ (np.sqrt([1.0, 4.0, 2.0]) * rng.normal(0, 1, 3))
+        gains.append([selection.best_gain([Aspect(moved, covariance, shared)]) for covariance in (made, scaled)])
+    usual, by_scaling = np.quantile(gains, 0.95, axis=0)
+    assert usual < 4  # half of a chi square of one degree, the best of four
+    assert by_scaling > 2 * usual
