@@ -365,9 +365,14 @@ def kind_effects(values: Floats, usable: NDArray[np.bool_], kind: NDArray[np.int
     return np.asarray((mean * number * variance / np.maximum(number * variance + within, 1e-300))[kind], np.float64)
 
 
+LEAST_BOUND = 2.0
+"""Candidates share contexts, so the best of them is further out less often than the Bonferroni bound says. How much less, placebo
+windows show; they are few, so no more than this factor is believed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """From scores to adjusted p: the larger of the Bonferroni bound and the tail of placebo maxima."""
+    """From scores to adjusted p: the tail of placebo maxima, at least half of the Bonferroni bound."""
 
     location: float
     scale: float
@@ -380,6 +385,7 @@ class Calibration:
         bound = np.exp(-np.maximum(score, 0.0))
         if not self.placebos:
             return np.asarray(bound, np.float64)
+        bound /= LEAST_BOUND
         gumbel = -np.expm1(-np.exp(-(score - self.location) / self.scale))
         return np.asarray(np.maximum(bound, np.minimum(self.tests * gumbel, 1.0)), np.float64)
 
@@ -388,7 +394,9 @@ class Calibration:
         bound = -np.log(rate)
         if not self.placebos:
             return float(bound)
-        return float(max(bound, self.location - self.scale * np.log(-np.log1p(-rate / self.tests))))
+        return float(
+            max(bound - np.log(LEAST_BOUND), self.location - self.scale * np.log(-np.log1p(-rate / self.tests)))
+        )
 
 
 def calibrate(maxima: Floats, tests: int = 1, *, contaminated: bool = False) -> Calibration:

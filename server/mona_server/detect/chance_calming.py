@@ -16,8 +16,8 @@ from mona_server.detect.chance_judging import Joined, Judging
 from mona_server.detect.source import Floats, GroupSums, SumsSource
 from mona_server.segment import Segment
 
-CALM = 1.1
-"""Less turmoil than this is not worth a second look."""
+WORTH = 0.05
+"""By less than this turmoil need not fall for a second look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Moved:
 def calmed(judging: Judging, test: int, moved: Sequence[Moved]) -> list[Joined] | None:
     """The parts of one metric with the turmoil that is left beside what moved; None where that is no less."""
     parts = judging.joined[test]
-    if not moved or all(part.turmoil.max(initial=1.0) < CALM for part in parts):
+    if not moved or all(part.turmoil.max(initial=1.0) < 1 + WORTH for part in parts):
         return None
     left = [part.stats.change for part in parts]
     for one in moved:
@@ -41,11 +41,9 @@ def calmed(judging: Judging, test: int, moved: Sequence[Moved]) -> list[Joined] 
             share = part.stats.target_exposure / max(float(judging.everybody(test, i)), 1e-9)
             left[i] = left[i] - one.by[i] * (inside[i] - share * float(whole[i, 0]))
     calmer = [np.minimum(part.turmoil, judging.turmoil(part, change)) for part, change in zip(parts, left, strict=True)]
-    # Where the findings do not explain it, it is a storm.
-    calm = [now.max(initial=1.0) < CALM for now in calmer]
-    if not any(still and part.turmoil.max(initial=1.0) >= CALM for still, part in zip(calm, parts, strict=True)):
+    if all((part.turmoil - now).max(initial=0.0) < WORTH for part, now in zip(parts, calmer, strict=True)):
         return None
-    return [replace(part, turmoil=now) if still else part for still, part, now in zip(calm, parts, calmer, strict=True)]
+    return [replace(part, turmoil=now) for part, now in zip(parts, calmer, strict=True)]
 
 
 def _contexts(judging: Judging, test: int, inside: SumsSource) -> Floats:

@@ -317,13 +317,10 @@ class Explaining:
     def judged(self, candidate: int) -> Judged:
         """The chance of one candidate alone; -1: of everybody."""
         z, score = (self.base_z, self.base_score) if candidate < 0 else (self.z[candidate], self.score[candidate])
-        return Judged(
-            self.test,
-            ALL if candidate < 0 else self.judge.segment(candidate),
-            float(z),
-            float(np.exp(chance.log_two_sided(np.array([z]))[0])),
-            float(self.calibration.adjusted_p(np.array([score]))[0]),
-        )
+        p = float(np.exp(chance.log_two_sided(np.array([z]))[0]))
+        q = float(self.calibration.adjusted_p(np.array([score]))[0])
+        segment = ALL if candidate < 0 else self.judge.segment(candidate)
+        return Judged(self.test, segment, float(z), p, max(p, q))
 
     def _nearest(self, segment: Segment, names: dict[int, Segment]) -> Segment | None:
         """The finding that shares most conditions with a segment."""

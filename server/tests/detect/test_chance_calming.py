@@ -93,25 +93,23 @@ def test_a_large_change_does_not_hide_a_small_one_as_a_storm_would(monkeypatch: 
     assert moved[0].by[0] == pytest.approx(1.0, abs=0.1)  # per context
     assert before > 1.3
     assert after is not None
-    assert after < chance_calming.CALM
+    assert after < 1.1
     monkeypatch.setattr(chance_search, "LOOKS", 0)
     assert names(run(data)) == [BROAD]
 
 
 def test_what_findings_do_not_explain_stays_a_storm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where every segment of two fields moves in its own way, one that moves further is named, and no more."""
+    """Where all pairs of two fields move a little, each in its own way, the one that moves further is named, and no more."""
     data = table(1)
-    score, own = np.asarray(data.columns["score"]), np.random.default_rng(2).normal(0, 0.3, (12, 12))
+    score, own = np.asarray(data.columns["score"]), np.random.default_rng(2).normal(0, 0.15, (12, 12))
     now = recent(data)
     score[now] += own[codes(data, "c")[now], codes(data, "d")[now]]
     score[now & (codes(data, "a") == 0)] += 1.0
     seen = looks(monkeypatch)
-    found = names(run(data))
-    assert BROAD in found
-    assert seen[0][2] > 1.3
-    assert all(after is None for *_, after in seen)
-    monkeypatch.setattr(chance_search, "LOOKS", 0)
-    assert names(run(data)) == found
+    assert names(run(data)) == [BROAD]
+    left = [before if after is None else after for *_, before, after in seen]
+    assert seen[0][2] > 3
+    assert left[-1] > 1.1  # none of which is the large change's
 
 
 def test_contexts_inside_of_a_finding_are_counted_for_every_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
