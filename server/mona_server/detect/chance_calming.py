@@ -16,6 +16,8 @@ from mona_server.detect.chance_judging import Joined, Judging
 from mona_server.detect.source import Floats, GroupSums, SumsSource
 from mona_server.segment import Segment
 
+MOST = 20
+"""So many findings are taken off, the strongest: each costs a pass over its contexts."""
 WORTH = 0.05
 """By less than this turmoil need not fall for a second look."""
 
@@ -28,15 +30,24 @@ class Moved:
     by: tuple[float, ...]
 
 
-def calmed(judging: Judging, test: int, moved: Sequence[Moved]) -> list[Joined] | None:
-    """The parts of one metric with the turmoil that is left beside what moved; None where that is no less."""
+Counted = dict[Segment, tuple[Floats, Floats]]
+"""Finding → contexts of it in each candidate (parts, C) and in all (parts, 1), so that a second look need not count them again."""
+
+
+def calmed(judging: Judging, test: int, moved: Sequence[Moved], counted: Counted) -> list[Joined] | None:
+    """The parts of one metric with the turmoil that is left beside what moved; None where that is no less.
+
+    ``counted`` is filled, and read where a finding is in it already.
+    """
     parts = judging.joined[test]
     if not moved or all(part.turmoil.max(initial=1.0) < 1 + WORTH for part in parts):
         return None
     left = [part.stats.change for part in parts]
-    for one in moved:
-        source = judging.source.within(one.segment)
-        inside, whole = _contexts(judging, test, source), _contexts_of(judging, test, source.sums(()))
+    for one in moved[:MOST]:
+        if one.segment not in counted:
+            source = judging.source.within(one.segment)
+            counted[one.segment] = (_contexts(judging, test, source), _contexts_of(judging, test, source.sums(())))
+        inside, whole = counted[one.segment]
         for i, part in enumerate(parts):
             share = part.stats.target_exposure / max(float(judging.everybody(test, i)), 1e-9)
             left[i] = left[i] - one.by[i] * (inside[i] - share * float(whole[i, 0]))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mona_server.detect import chance
-from mona_server.detect.chance_calming import calmed
+from mona_server.detect.chance_calming import Counted, calmed
 from mona_server.detect.chance_evidence import Evidence
 from mona_server.detect.chance_explaining import Explaining, Judged
 from mona_server.detect.chance_judging import Judging
@@ -59,8 +59,9 @@ def judge(
             limit = max(limit, -np.log(setting.rate) + np.log1p(np.log(max(len(judging.size), 1))))
         one = Explaining(judging, test, eligible, limit, calibration, base_allowed=base_allowed)
         found, beyond = one.run()
+        counted: Counted = {}
         for _ in range(LOOKS):
-            calmer = calmed(judging, test, one.moved)
+            calmer = calmed(judging, test, one.moved, counted)
             if calmer is None:
                 break
             judging.joined[test] = calmer

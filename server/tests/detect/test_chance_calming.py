@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mona_server.detect import SearchResult, chance_calming, chance_search, search
-from mona_server.detect.chance_calming import Moved, calmed
+from mona_server.detect.chance_calming import Counted, Moved, calmed
 from mona_server.detect.chance_judging import Joined, Judging
 from mona_server.detect.source import SourceQuestion, SumsSource
 from mona_server.detect.table_columns import Coded, Column, matches
@@ -73,9 +73,10 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Judging, tuple[Moved, .
     """Filled while a search runs: who judged, what had moved, the most turmoil before and after the look."""
     seen: list[tuple[Judging, tuple[Moved, ...], float, float | None]] = []
 
-    def look(judging: Judging, test: int, moved: Sequence[Moved]) -> list[Joined] | None:
+    def look(judging: Judging, test: int, moved: Sequence[Moved], counted: Counted) -> list[Joined] | None:
         before = max(float(part.turmoil.max()) for part in judging.joined[test])
-        found = calmed(judging, test, moved)
+        found = calmed(judging, test, moved, counted)
+        assert {one.segment for one in moved} <= set(counted) or found is None
         after = None if found is None else max(float(part.turmoil.max()) for part in found)
         seen.append((judging, tuple(moved), before, after))
         return found
