@@ -367,12 +367,13 @@ def kind_effects(values: Floats, usable: NDArray[np.bool_], kind: NDArray[np.int
 
 LEAST_BOUND = 2.0
 """Candidates share contexts, so the best of them is further out less often than the Bonferroni bound says. How much less, placebo
-windows show; they are few, so no more than this factor is believed."""
+windows show; they are few, so no more than this factor is believed, and of fewer than :data:`ENOUGH_PLACEBOS` none."""
+ENOUGH_PLACEBOS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """From scores to adjusted p: the tail of placebo maxima, at least half of the Bonferroni bound."""
+    """From scores to adjusted p: the tail of placebo maxima, at least half of the Bonferroni bound, or all of it."""
 
     location: float
     scale: float
@@ -385,9 +386,14 @@ class Calibration:
         bound = np.exp(-np.maximum(score, 0.0))
         if not self.placebos:
             return np.asarray(bound, np.float64)
-        bound /= LEAST_BOUND
+        bound = bound / self.believed
         gumbel = -np.expm1(-np.exp(-(score - self.location) / self.scale))
         return np.asarray(np.maximum(bound, np.minimum(self.tests * gumbel, 1.0)), np.float64)
+
+    @property
+    def believed(self) -> float:
+        """How many times less often than the bound says the best may be as far out."""
+        return LEAST_BOUND if self.placebos >= ENOUGH_PLACEBOS else 1.0
 
     def limit(self, rate: float) -> float:
         """The score from which the adjusted p is at most ``rate``."""
@@ -395,7 +401,7 @@ class Calibration:
         if not self.placebos:
             return float(bound)
         return float(
-            max(bound - np.log(LEAST_BOUND), self.location - self.scale * np.log(-np.log1p(-rate / self.tests)))
+            max(bound - np.log(self.believed), self.location - self.scale * np.log(-np.log1p(-rate / self.tests)))
         )
 
 
