@@ -75,6 +75,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--readings", action="store_true", help="the small shift under four readings")
     parser.add_argument("--pictures", type=Path, help="folder for calibration.svg and power.svg")
     options = parser.parse_args(argv)
+    if options.pictures:
+        options.pictures.mkdir(parents=True, exist_ok=True)
     names = TESTED if options.verses == "all" else tuple(options.verses.split(","))
     if options.sets:
         for kind in options.worlds.split(","):

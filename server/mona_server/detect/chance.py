@@ -368,7 +368,8 @@ def kind_effects(values: Floats, usable: NDArray[np.bool_], kind: NDArray[np.int
 LEAST_BOUND = 2.0
 """Candidates share contexts, so the best of them is further out less often than the Bonferroni bound says. How much less, placebo
 windows show; they are few, so no more than this factor is believed, and of fewer than :data:`ENOUGH_PLACEBOS` none."""
-ENOUGH_PLACEBOS = 12
+ENOUGH_PLACEBOS = 24
+"""Fifteen pairs of six weeks are hardly more than six windows."""
 
 
 @dataclass(frozen=True, slots=True)
