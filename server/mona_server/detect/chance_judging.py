@@ -115,6 +115,7 @@ class Judging:
                 0.0,
                 (0.0, 0.0),
                 none,
+                unsure=none,
             )
 
         def whole(name: str) -> Any:

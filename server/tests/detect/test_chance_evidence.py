@@ -11,10 +11,11 @@ import pytest
 
 from mona_server.detect import chance_evidence
 from mona_server.detect.candidates import Block
-from mona_server.detect.chance_evidence import Evidence, Setting
+from mona_server.detect.chance_evidence import Comparison, Evidence, Setting
 from mona_server.detect.chance_judging import Judging
 from mona_server.detect.chance_parts import Windows
 from mona_server.detect.chance_series import Stats
+from mona_server.detect.shape import Shape
 from mona_server.detect.source import GroupSums, SumsSource
 from mona_server.detect.verses.base import Statistic
 
@@ -95,3 +96,27 @@ def test_a_placebo_day_is_as_often_the_furthest_out_as_the_last_day() -> None:
     assert np.mean(above) == pytest.approx(
         0.5, abs=0.08
     )  # 0.26 when placebo days helped to learn what they are held to
+
+
+@pytest.mark.parametrize(
+    ("statistic", "comparison"),
+    [
+        (Statistic.AVERAGE, "reference"),
+        (Statistic.AVERAGE, "everybody"),
+        (Statistic.SUM, "reference"),
+        (Statistic.SIZE, "reference"),
+    ],
+)
+def test_nothing_is_said_where_no_segment_is_large_enough(statistic: Statistic, comparison: Comparison) -> None:
+    """As on the first day of a new class: no candidate, so no score, no limit, no failure."""
+    metrics = () if statistic is Statistic.SIZE else (0,)
+    shapes = (Shape(),) if metrics else ()
+    base = groups(np.random.default_rng(0), (), 1)
+    judging = Judging(
+        Evidence(Setting(statistic, comparison, WINDOWS, metrics, metrics, 0.05, shapes=shapes), base),
+        NO_SOURCE,
+        base_allowed=False,
+    )
+    z, score = judging.scores(0)
+    assert len(z) == len(score) == 0
+    assert len(judging.placebo_maxima(0)) == 0
