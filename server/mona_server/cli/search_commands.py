@@ -29,7 +29,7 @@ def detect(
     tenant: Tenant = "default",
     now: Annotated[str, typer.Option(help="Judge the windows that end at or before this time.")] = "now",
     since: Annotated[
-        str | None, typer.Option("--since", help="Judge each window end from here to --now, oldest first.")
+        str | None, typer.Option("--since", help="Judge each window end from here to --now, newest first.")
     ] = None,
     verse: Annotated[list[str] | None, typer.Option("--verse", help="Only this verse; several times.")] = None,
     as_json: Json = False,
@@ -53,7 +53,7 @@ def detect(
         scope = known[context_class]
         verses = _chosen(scope.verses, verse)
         ends = [(end, one) for one in verses for end in _ends(one, first, last, every=since is not None)]
-        ends.sort(key=lambda pair: pair[0])
+        ends.sort(key=lambda pair: pair[0], reverse=True)  # a finding of the past knows what the runs after it found
         desk = Desk.of(store, settings_module.load(data))
         reason = "demand" if since is None else "backfill"
         with progress_bar(Console(stderr=True)) as progress:

@@ -28,12 +28,17 @@ def new_id(prefix: str) -> str:
 
 def known(connection: Connection, tenant: str, verse: Verse, since_s: int) -> list[Insight]:
     """The verse's insights that are open, or were resolved or last seen at ``since_s`` or later."""
-    c = insights.c
-    wanted = select(insights).where(
+    c, o = insights.c, insight_occurrences.c
+    where = (
         *of_verse(tenant, verse),
         c.state.in_(("new", "ongoing", "recovering")) | ((c.state == "resolved") & (c.last_s >= since_s)),
     )
-    return [_insight(row) for row in connection.execute(wanted.order_by(c.first_s, c.id))]
+    occurred = select(o.insight_id, o.timestamp_s).join(insights, c.id == o.insight_id).where(*where)
+    found: dict[str, list[int]] = {}
+    for row in connection.execute(occurred.order_by(o.timestamp_s)):
+        found.setdefault(row.insight_id, []).append(row.timestamp_s)
+    rows = connection.execute(select(insights).where(*where).order_by(c.first_s, c.id))
+    return [_insight(row, tuple(found.get(row.id, ()))) for row in rows]
 
 
 def save(
@@ -79,11 +84,14 @@ def save(
             drop_suppressed(connection, tenant, verse, one.identity)
 
 
-def note_found(connection: Connection, found: Mapping[str, Signal], at_s: int, run_id: str) -> None:
-    """Insight id → the signal that the run found of it."""
+def note_found(
+    connection: Connection, tenant: str, verse: Verse, found: Mapping[str, Signal], at_s: int, run_id: str
+) -> None:
+    """Insight id → the signal that the run found of it; what an earlier run at the same T found is taken back."""
     table = insight_occurrences
+    ids = select(insights.c.id).where(*of_verse(tenant, verse))
+    connection.execute(delete(table).where(table.c.insight_id.in_(ids), table.c.timestamp_s == at_s))
     for insight_id, signal in found.items():
-        connection.execute(delete(table).where(table.c.insight_id == insight_id, table.c.timestamp_s == at_s))
         connection.execute(
             insert(table).values(
                 insight_id=insight_id,
@@ -234,11 +242,15 @@ def new_segments(connection: Connection, tenant: str, context_class: str) -> lis
     return list(connection.execute(wanted.distinct().order_by(c.segment)).scalars())
 
 
-def later_runs(connection: Connection, tenant: str, verse: Verse, at_s: int) -> list[int]:
-    """T of the runs of a verse after ``at_s`` that are done."""
+def judged(connection: Connection, tenant: str, verse: Verse, known: Sequence[Insight], at_s: int) -> list[int]:
+    """T of the runs of a verse that judged, since the first of the insights or ``at_s``; those without data did not."""
     c = runs.c
-    wanted = select(c.timestamp_s).where(*runs_of(tenant, verse), c.timestamp_s > at_s, c.state.in_(("saved", "done")))
-    return [int(at) for at in connection.execute(wanted.order_by(c.timestamp_s)).scalars()]
+    wanted = select(c.timestamp_s).where(
+        *runs_of(tenant, verse),
+        c.timestamp_s >= min([at_s, *(one.first_s for one in known)]),
+        c.report["tests"].as_integer().is_not(None),
+    )
+    return list(connection.execute(wanted.order_by(c.timestamp_s)).scalars())
 
 
 def last_run(connection: Connection, tenant: str, verse: Verse) -> Any:
@@ -281,6 +293,6 @@ def _names(tenant: str, verse: Verse) -> Json:
     }
 
 
-def _insight(row: Any) -> Insight:
-    names = [name for name in Insight.__dataclass_fields__ if name != "seen"]
-    return Insight(**{name: getattr(row, name) for name in names})
+def _insight(row: Any, found: tuple[int, ...]) -> Insight:
+    names = [name for name in Insight.__dataclass_fields__ if name not in ("seen", "found")]
+    return Insight(found=found, **{name: getattr(row, name) for name in names})

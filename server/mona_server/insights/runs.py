@@ -25,7 +25,7 @@ from mona_server.detect.windows import Plan, window_end
 from mona_server.insights import alerts, excused, markers, repository, run_records, telling
 from mona_server.insights.data import ClassData, overlaps
 from mona_server.insights.forming import drafts_of, unjudged
-from mona_server.insights.lifecycle import Draft, Insight, Outcome, after_run, comparable, identity
+from mona_server.insights.lifecycle import Draft, Insight, Judged, Outcome, after_run, comparable, identity
 from mona_server.insights.titles import title
 from mona_server.query.engines.duckdb import DuckEngine
 from mona_server.segment import Segment
@@ -165,7 +165,8 @@ def _search(desk: Desk, tenant: str, context_class: ContextClass, verse: Verse, 
     drafts = tuple(drafts_of(verse, result, plan, fields, look, known_events))
     with desk.store.meta.connect() as connection:
         known = repository.known(connection, tenant, verse, at_s - REMEMBER_S)
-    overlap = _overlaps(known, drafts, plan, data)
+        judged = Judged.by(verse, repository.judged(connection, tenant, verse, known, at_s))
+    overlap = _overlaps([one for one in known if judged.open_at(one, at_s)], known, drafts, plan, data)
     why = unjudged(plan, result.report)
     notes: tuple[str, ...] = () if why is None else (why,)
     if left_out:
@@ -174,11 +175,11 @@ def _search(desk: Desk, tenant: str, context_class: ContextClass, verse: Verse, 
 
 
 def _overlaps(
-    known: list[Insight], drafts: tuple[Draft, ...], plan: Plan, data: ClassData
+    open_then: list[Insight], known: list[Insight], drafts: tuple[Draft, ...], plan: Plan, data: ClassData
 ) -> dict[tuple[str, str], float]:
     """(insight id, draft identity) → Jaccard, for pairs that are not equal but may be the same."""
     identities = {draft.identity for draft in drafts}
-    lost = [insight for insight in known if insight.open and insight.identity not in identities]
+    lost = [insight for insight in open_then if insight.identity not in identities]
     names = {insight.identity for insight in known}
     fresh = [draft for draft in drafts if draft.identity not in names]
     pairs = [(i, d) for i in lost for d in fresh if comparable(i, d.main)]
@@ -208,7 +209,8 @@ def _save(
 ) -> tuple[Json, ...]:
     at_s = found.at_s
     with desk.store.meta.begin() as connection:
-        alerts.note(connection, tenant, verse, at_s, found.shortage)
+        if repository.last_run(connection, tenant, verse).timestamp_s == at_s:  # the past needs no alarm
+            alerts.note(connection, tenant, verse, at_s, found.shortage)
         outcome = Outcome((), (), ())
         if found.shortage is None and found.result is not None:
             known = repository.known(connection, tenant, verse, at_s - REMEMBER_S)
@@ -219,7 +221,7 @@ def _save(
                 found.drafts,
                 lambda: repository.new_id("ins"),
                 overlap=found.overlap,
-                later_runs=repository.later_runs(connection, tenant, verse, at_s),
+                others=repository.judged(connection, tenant, verse, known, at_s),
             )
             repository.save(
                 connection,
@@ -233,7 +235,7 @@ def _save(
                 now_ms=_ms(now),
             )
             mains = {key: draft.main for key, draft in zip(outcome.found, found.drafts, strict=True)}
-            repository.note_found(connection, mains, at_s, run_id)
+            repository.note_found(connection, tenant, verse, mains, at_s, run_id)
             held = [(identity(s), s, title(s.to_json())) for s in _suppressed(found.result, known)]
             repository.save_suppressed(connection, tenant, tenant, verse, at_s, held, run_id=run_id, now_ms=_ms(now))
         repository.forget_suppressed(connection, int(now.timestamp()) - repository.KEEP_SUPPRESSED_S)

@@ -203,7 +203,7 @@ def _recreate(desk: Desk, job: jobs.Job, clock: Clock, stopped: Stopped) -> dict
 
 
 def _ends(verse: Verse, asked: dict[str, Any], now: datetime) -> list[datetime]:
-    """Every T that a job asks of a verse, ascending."""
+    """Every T that a job asks of a verse, newest first: so a finding of the past knows what the runs after it found."""
     if asked.get("from") is not None:
         until = now if asked.get("to") is None else datetime.fromtimestamp(float(asked["to"]), UTC)
         ends = window_ends(verse["cadence"], datetime.fromtimestamp(float(asked["from"]), UTC), until)
@@ -212,7 +212,7 @@ def _ends(verse: Verse, asked: dict[str, Any], now: datetime) -> list[datetime]:
                 f"verse {verse.name} has {len(ends)} runs in this range, at most {MOST_ENDS} can be asked for at once",
                 hint="choose a shorter range",
             )
-        return ends
+        return ends[::-1]
     at = now if asked.get("timestamp") is None else datetime.fromtimestamp(float(asked["timestamp"]), UTC)
     return [at]
 

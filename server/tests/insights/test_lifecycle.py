@@ -11,7 +11,7 @@ import pytest
 
 from mona_server.detect.signal import Finding, Signal
 from mona_server.detect.verses import VERSES, Verse, resolve
-from mona_server.insights.lifecycle import Draft, Event, Insight, Outcome, after_run, identity, match, stays_s
+from mona_server.insights.lifecycle import Draft, Event, Insight, Judged, Outcome, after_run, identity, match, stays_s
 from mona_server.segment import ALL, Equals, Segment
 
 DAY = 86_400
@@ -65,9 +65,12 @@ class Life:
         self.known: dict[str, Insight] = {}
         self.new_id = ids()
         self.events: list[Event] = []
+        self.ran: set[int] = set()
 
     def run(self, day: int, *drafts: Draft, **options: Any) -> Outcome:
+        options["others"] = sorted(self.ran)
         outcome = after_run(self.verse, day * DAY, list(self.known.values()), drafts, self.new_id, **options)
+        self.ran.add(day * DAY)
         self.known |= {insight.id: replace(insight, seen=None) for insight in outcome.changed}
         self.events += outcome.events
         return outcome
@@ -155,7 +158,8 @@ def test_the_largest_overlap_wins() -> None:
         ("ins_1", new[0].identity): 0.95,
         ("ins_0", new[1].identity): 0.81,
     }
-    assert {place: i.id for place, i in match(known, new, overlap).items()} == {0: "ins_1", 1: "ins_0"}
+    matched = match(known, new, overlap, Judged((0,), None), DAY)
+    assert {place: i.id for place, i in matched.items()} == {0: "ins_1", 1: "ins_0"}
 
 
 def test_urgency_may_rise_and_fall() -> None:
@@ -205,15 +209,15 @@ def test_late_data_may_take_a_finding_back() -> None:
     assert (life.states, life.known["ins_1"].occurrences) == (["new"], 1)
 
 
-def test_runs_for_the_past_only_add() -> None:
-    """Newest first: older runs move the first discovery and count, no state changes."""
+def test_runs_for_the_past_tell_no_news() -> None:
+    """Newest first: older runs leave what runs in time would have left, and nobody hears of it."""
     life = Life()
     life.run(5, draft())
-    life.run(4, draft(), later_runs=[5 * DAY])
-    life.run(3, later_runs=[4 * DAY, 5 * DAY])
+    life.run(4, draft())
+    life.run(3)
     (insight,) = life.known.values()
-    assert (insight.state, insight.first_s, insight.last_s, insight.occurrences) == ("new", 4 * DAY, 5 * DAY, 2)
-    life.run(1, draft("B"), later_runs=[d * DAY for d in (3, 4, 5)])
+    assert (insight.state, insight.first_s, insight.last_s, insight.occurrences) == ("ongoing", 4 * DAY, 5 * DAY, 2)
+    life.run(1, draft("B"))
     assert life.known["ins_2"].state == "resolved"
     assert life.known["ins_2"].resolved_s == 4 * DAY
     assert [e.kind for e in life.events] == ["new"]

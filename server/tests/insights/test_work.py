@@ -98,7 +98,7 @@ def test_people_ask_for_runs(mill: Mill) -> None:
 
 
 def test_a_backfill_runs_every_end_and_tells_nobody(mill: Mill) -> None:
-    """Each T of the range, ascending; the insights are there, no notice is."""
+    """Each T of the range; the insights are there, no notice is."""
     mill.configure(CONFIG | {"notifications": {"all": {"emails": ["a@example.org"]}}})
     fill(mill, 0, 16, {13: 6.0})
     job_id = work.ask(mill.store, TENANT, CLASS, now=at(16), from_s=T0 + 11 * DAY, to_s=T0 + 16 * DAY)
