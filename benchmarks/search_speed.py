@@ -36,6 +36,8 @@ from typing import Any
 
 import duckdb
 
+from mona_server.insights.process import KEPT
+
 DAY_MS = 86_400_000
 FIRST_DAY = 18_000
 VALUES = (200, 100, 50, 20, 10, 5, 3, 8)
@@ -129,7 +131,8 @@ def _run(name: str, given: argparse.Namespace, data: Path) -> dict[str, float]:
     numbers = {k: v for k, v in vars(given).items() if isinstance(v, int) and not isinstance(v, bool)}
     options = [part for key, value in numbers.items() for part in (f"--{key.replace('_', '-')}", str(value))]
     command = [sys.executable, "-m", "benchmarks.search_speed", "--child", name, "--folder", str(data), *options]
-    environment = {"OPENBLAS_NUM_THREADS": "1"} | os.environ  # as the program has it, see `mona_server.cli`
+    # As the program has it, see `mona_server.cli`, `mona_server.cli.up` and `mona_server.insights.process`.
+    environment = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"} | KEPT | os.environ
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -231,8 +234,8 @@ def _mona(given: argparse.Namespace) -> dict[str, float]:
     segments = 0
     for depth in range(1, given.depth + 1):
         begun = time.perf_counter()
-        for chosen in _sets(given, depth):
-            segments += len(source.sums(chosen, 50 if depth > 2 else 1).codes)
+        for groups in source.sums_of(_sets(given, depth), 50 if depth > 2 else 1):
+            segments += len(groups.codes)
         steps[f"depth{depth}"] = time.perf_counter() - begun
     return _spent(started, segments=segments, **steps)
 

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from mona_server.detect.levels import Mask, take
+from mona_server.detect.levels import Mask
 from mona_server.detect.passers import condition_of
 from mona_server.detect.source import Axis, GroupSums, SumsSource
 from mona_server.segment import Equals, Range, Segment
@@ -44,7 +44,7 @@ class Block:
 
     def take(self, rows: NDArray[np.intp] | Mask) -> Block:
         """Some of the segments."""
-        return replace(self, groups=take(self.groups, rows))
+        return replace(self, groups=self.groups.take(rows))
 
 
 @dataclass(slots=True)
@@ -82,12 +82,10 @@ def blocks(source: SumsSource, usable: Sequence[int], base: GroupSums, limits: L
     for depth in range(1, limits.depth + 1):
         sets = [s for s in combinations(usable, depth) if _sensible(s, axes)]
         support = max(limits.min_size, DEEP_SUPPORT) if depth >= DEEP else limits.min_size
-        level: dict[tuple[int, ...], _Totals] = {}
-        for chosen in sets:
-            if depth > 1 and any(not len(parents[p].keys) for p in combinations(chosen, depth - 1)):
-                level[chosen] = _Totals.empty()
-                continue
-            block = Block(source.sums(chosen, support), (1,) * depth)
+        level = {s: _Totals.empty() for s in sets}
+        sets = [s for s in sets if depth == 1 or all(len(parents[p].keys) for p in combinations(s, depth - 1))]
+        for chosen, groups in zip(sets, source.sums_of(sets, support), strict=True):
+            block = Block(groups, (1,) * depth)
             if limits.avoid_missing:
                 block = block.take(_without_missing(block.groups, axes))
             totals = _Totals.of(block.groups, axes)
@@ -185,12 +183,5 @@ def _unions(block: Block, axes: Sequence[Axis]) -> Iterator[Block]:
         first, second = candidates[found], order[place][found]
         if not len(first):
             continue
-        one, other = take(block.groups, first), take(block.groups, second)
-        groups = replace(
-            one,
-            size=one.size + other.size,
-            count=one.count + other.count,
-            total=one.total + other.total,
-            square=one.square + other.square,
-        )
+        groups = block.groups.take(first).plus(block.groups.take(second))
         yield Block(groups, tuple(2 if j == i else 1 for j in range(len(block.widths))))

@@ -14,12 +14,14 @@ dispersion per unit of exposure (a context, mostly), E_T and E_R the exposure in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mona_server.detect.source import Floats
+from mona_server.threads import in_threads
 
 EULER = 0.5772156649015329
 
@@ -139,18 +141,25 @@ def count_z(change: Floats, expected: Floats, reference: Floats) -> Floats:
     return np.asarray(np.sign(change) * np.sqrt(np.maximum(2 * (first + second), 0.0)), np.float64)
 
 
-def turmoil(z: Floats | NDArray[np.float32], size: Floats) -> Floats:
+def alike(size: Floats) -> list[NDArray[np.intp]]:
+    """The candidates in a few bins of about the same size (C,); none where there are too few."""
+    bins = min(len(size) // TAIL_BIN, 4)
+    return np.array_split(np.argsort(size, kind="stable"), bins) if bins else []
+
+
+def turmoil(z: Floats | NDArray[np.float32], bins: Sequence[NDArray[np.intp]], threads: int = 1) -> Floats:
     """(C, W) how much wider than usual all candidates of about the same size scatter in a window; at least 1.
 
     On the day of a storm everything moves, each in its own way. A candidate stands out when it moves more than the
     others do. The spread is 1.4826 times the median of ``|z|`` (C, W), so a few real changes do not hide themselves.
+    ``bins``: those of :func:`alike`.
     """
     out = np.ones(z.shape)
-    bins = min(len(z) // TAIL_BIN, 4)
-    if bins < 1:
-        return out
-    for part in np.array_split(np.argsort(size, kind="stable"), bins):
+
+    def spread(part: NDArray[np.intp]) -> None:
         out[part] = np.maximum(1.4826 * np.median(np.abs(z[part]), axis=0), 1.0)
+
+    in_threads(spread, bins, threads)
     return out
 
 

@@ -76,7 +76,7 @@ def _contexts_of(judging: Judging, test: int, groups: GroupSums) -> Floats:
     if sized:
         found.append(groups.size[:, windows.reference].sum(axis=1) * judging.growth)
     if len(judging.joined[test]) > len(found):
-        found.append(judging.evidence.moments(groups, test)[1][:, windows.target].sum(axis=1))
+        found.append(judging.evidence.moments(groups, test).count[:, windows.target].sum(axis=1))
     return np.array(found, np.float64).reshape(len(found), len(groups.codes))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mona_server.detect import chance_parts, chance_seasons, chance_series
 from mona_server.detect.candidates import Block
@@ -16,10 +17,11 @@ from mona_server.detect.chance_parts import Part, Windows
 from mona_server.detect.chance_series import Stats
 from mona_server.detect.shape import Shape
 from mona_server.detect.shocks import Shocks, find_shocks
-from mona_server.detect.source import Floats, GroupSums
+from mona_server.detect.source import Floats, GroupSums, whole_stretches
 from mona_server.detect.verses.base import Statistic
 from mona_server.detect.windows import unbroken
 from mona_server.segment import Segment
+from mona_server.threads import in_threads
 
 Comparison = Literal["reference", "everybody", "threshold"]
 """What the judged frames are compared with: the segment's own reference frames, everybody in the same frames, a number."""
@@ -54,6 +56,22 @@ class Setting:
     """Segments whose change is told elsewhere (new ones): they explain, and are not named."""
 
 
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What a mean of S segments is taken of: total and count (S, K), square (S, K), or (S, C) where there are stretches."""
+
+    total: Floats
+    count: Floats
+    square: Floats
+    stretches: tuple[tuple[int, int], ...] = ()
+
+    def over(self, frames: NDArray[np.intp]) -> tuple[Floats, Floats, Floats]:
+        """Count, total and square over some frames, (S,) each."""
+        those = unbroken(frames)
+        parts = those if not self.stretches else whole_stretches(self.stretches, self.count.shape[1], those)
+        return self.count[:, those].sum(axis=1), self.total[:, those].sum(axis=1), self.square[:, parts].sum(axis=1)
+
+
 @dataclass(slots=True)
 class _Candidates:
     """Stats of all candidates seen, in blocks; joined when judged."""
@@ -67,8 +85,11 @@ class _Candidates:
 class Evidence:
     """Collects what is needed to judge the candidates of one verse in one baseline."""
 
-    def __init__(self, setting: Setting, base: GroupSums, unfitted: GroupSums | None = None) -> None:
+    def __init__(
+        self, setting: Setting, base: GroupSums, unfitted: GroupSums | None = None, *, threads: int = 1
+    ) -> None:
         """``base``: everybody's sums; ``unfitted``: the same with residuals that no effects were taken off, if asked for."""
+        self.threads = threads
         self.setting, self.base, self.unfitted = setting, base, unfitted
         tests = max(len(setting.metrics), 1)
         self._parts = 2 if setting.statistic is Statistic.SUM else 1
@@ -134,18 +155,24 @@ class Evidence:
     def _take(self, shocks: list[list[Shocks | None]]) -> None:
         """The numbers of the blocks that wait."""
         windows, waiting = self.setting.windows, [block.groups for block in self._waiting]
-        none, empty = np.zeros((0, 0)), np.zeros((0, 0, 0))
+        empty = np.zeros((1, 0, 0))
         for block in self._waiting:
-            light = replace(block.groups, size=none, count=empty, total=empty, square=empty)
+            light = replace(block.groups, contexts=empty, total=empty, square=empty, residual=None)
             self.seen.blocks.append(replace(block, groups=light))
             self.seen.sizes.append(block.groups.size.sum(axis=1))
         self._waiting = []
         # What a season explains is pooled over a block, so there each block stays alone.
         batches = [[groups] for groups in waiting] if chance_seasons.has_season(windows) else _batches(waiting)
-        for groups in batches:
-            for test, by_part in enumerate(self.seen.stats):
-                for kept, part, shared in zip(by_part, self._deviations(groups, test), shocks[test], strict=True):
-                    kept.append(chance_series.stats(part, windows, self._placebos, self.weeks, shared))
+        pieces = [(groups, test) for groups in batches for test in range(len(self.seen.stats))]
+
+        def stats(piece: tuple[list[GroupSums], int]) -> list[Stats]:
+            parts, shared = self._deviations(*piece), shocks[piece[1]]
+            each = zip(parts, shared, strict=True)
+            return [chance_series.stats(part, windows, self._placebos, self.weeks, one) for part, one in each]
+
+        for (_, test), found in zip(pieces, in_threads(stats, pieces, self.threads), strict=True):
+            for kept, one in zip(self.seen.stats[test], found, strict=True):
+                kept.append(one)
 
     def _deviations(self, groups: list[GroupSums], test: int) -> list[Part]:
         """The parts of one test."""
@@ -155,29 +182,28 @@ class Evidence:
         if statistic in (Statistic.SIZE, Statistic.SUM):
             parts.append(chance_parts.size_part(_joined([one.size for one in groups]), base.size[0], windows))
         if statistic is not Statistic.SIZE:
-            total, count, square = map(_joined, zip(*(self.moments(one, test) for one in groups), strict=True))
-            base_total, base_count, base_square = self.moments(base, test)
+            series = [self.moments(one, test) for one in groups]
+            whole = self.moments(base, test)
             if setting.comparison == "threshold":
-                mean = np.full(base_count.shape[1], setting.threshold)
+                mean = np.full(whole.count.shape[1], setting.threshold)
             else:
-                mean = (base_total / np.maximum(base_count, 1e-9))[0]
-            everybody = row_variance(base_total, base_count, base_square, windows, np.zeros(1))
-            rows = row_variance(total, count, square, windows, everybody)
+                mean = (whole.total / np.maximum(whole.count, 1e-9))[0]
+            everybody = row_variance([whole], windows, np.zeros(1))
+            rows = row_variance(series, windows, everybody)
             if setting.comparison == "everybody":
                 rows = np.maximum(rows, self.least_variance(test))
             fresh = setting.fresh[test] if setting.fresh and statistic is not Statistic.RATIO else 1.0
             wider: Floats | float = 0.0
             if setting.comparison == "reference":
                 spans = [Windows(frames, frames[:0]) for frames in (windows.target, windows.reference)]
-                all_now, all_before = (
-                    row_variance(base_total, base_count, base_square, span, np.zeros(1)) for span in spans
-                )
+                all_now, all_before = (row_variance([whole], span, np.zeros(1)) for span in spans)
                 now, before = (
-                    row_variance(total, count, square, span, everyone)
+                    row_variance(series, span, everyone)
                     for span, everyone in zip(spans, (all_now, all_before), strict=True)
                 )
                 # What everybody's rows got wider by is a storm, which the scatter of all candidates tells.
                 wider = np.maximum(now - before - np.maximum(all_now - all_before, 0.0), 0.0)
+            total, count = _joined([one.total for one in series]), _joined([one.count for one in series])
             parts.append(chance_parts.mean_part(total, count, rows, mean, windows, wider, fresh))
         return parts
 
@@ -190,33 +216,34 @@ class Evidence:
             return 0.0
         if self.setting.statistic is Statistic.STD:
             return self.setting.shapes[test].variance
-        total, count, square = (part[0, self.setting.windows.target] for part in self.moments(self.base, test))
+        moments, target = self.moments(self.base, test), self.setting.windows.target
+        total, count, square = (part[0, target] for part in (moments.total, moments.count, moments.square))
         within = np.maximum(square - total**2 / np.maximum(count, 1e-9), 0.0)
         return float(within.sum() / max(float(count.sum()), 1.0))
 
-    def moments(self, groups: GroupSums, test: int) -> tuple[Floats, Floats, Floats]:
-        """Total, count and square of what a mean is taken of, (S, K) each."""
+    def moments(self, groups: GroupSums, test: int) -> Series:
+        """What a mean is taken of."""
         setting = self.setting
         m = setting.metrics[test]
         r = setting.residuals[test]
         match setting.statistic:
             case Statistic.RATIO:
-                return groups.count[m], groups.size, groups.count[m]
+                return Series(groups.count_of(m), groups.size, groups.count_of(m))
             case Statistic.STD if setting.comparison == "everybody":
                 # Squared distances from the segment's own mean, of which one degree of freedom is lost.
                 target = setting.windows.target
-                count, total = groups.count[m], groups.total[m]
+                count, total = groups.count_of(m), groups.total[m]
                 contexts = np.maximum(count[:, target].sum(axis=1, keepdims=True), 2.0)
                 mean = total[:, target].sum(axis=1, keepdims=True) / contexts
                 squares = (groups.square[m] - 2 * mean * total + mean**2 * count) * (contexts / (contexts - 1))
                 level = squares[:, target].sum(axis=1, keepdims=True) / contexts
-                return squares, count, 3 * level * squares
+                return Series(squares, count, 3 * level * squares)
             case Statistic.STD:
                 # Squares of residuals; their own spread as if residuals were normal, the pooling corrects it.
-                mean = groups.square[r] / np.maximum(groups.count[r], 1e-9)
-                return groups.square[r], groups.count[r], 3 * mean * groups.square[r]
+                mean = groups.square[r] / np.maximum(groups.count_of(r), 1e-9)
+                return Series(groups.square[r], groups.count_of(r), 3 * mean * groups.square[r])
             case _:
-                return groups.total[r], groups.count[r], groups.square[r]
+                return Series(groups.total_of(r), groups.count_of(r), groups.square[r], groups.stretches)
 
 
 def _batches(waiting: Sequence[GroupSums]) -> Iterator[list[GroupSums]]:
@@ -225,16 +252,7 @@ def _batches(waiting: Sequence[GroupSums]) -> Iterator[list[GroupSums]]:
     for groups in waiting:
         for start in range(0, len(groups.codes), PIECE):
             rows = slice(start, start + PIECE)
-            batch.append(
-                GroupSums(
-                    groups.axes,
-                    groups.codes[rows],
-                    groups.size[rows],
-                    groups.count[:, rows],
-                    groups.total[:, rows],
-                    groups.square[:, rows],
-                )
-            )
+            batch.append(groups.take(rows))
             if sum(len(piece.codes) for piece in batch) >= BATCH:
                 yield batch
                 batch = []
@@ -247,14 +265,13 @@ def _joined(parts: Sequence[Floats]) -> Floats:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def row_variance(total: Floats, count: Floats, square: Floats, windows: Windows, everybody: Floats) -> Floats:
+def row_variance(series: Sequence[Series], windows: Windows, everybody: Floats) -> Floats:
     """(S,) variance of rows around their segment's mean in each window, pulled towards everybody's."""
-    spread, seen = np.zeros(len(total)), np.zeros(len(total))
+    spread, seen = (np.zeros(sum(len(one.count) for one in series)) for _ in range(2))
     for frames in (windows.target, windows.reference):
         if len(frames):
-            those = unbroken(frames)
-            n, t = count[:, those].sum(axis=1), total[:, those].sum(axis=1)
-            spread += np.maximum(square[:, those].sum(axis=1) - t * t / np.maximum(n, 1e-9), 0.0)
-            seen += n
+            n, t, square = (np.concatenate(part) for part in zip(*(one.over(frames) for one in series), strict=True))
+            spread = spread + np.maximum(square - t * t / np.maximum(n, 1e-9), 0.0)
+            seen = seen + n
     prior = PRIOR_CONTEXTS if everybody[0] > 0 else 0.0
     return np.asarray((spread + prior * everybody[0]) / np.maximum(seen + prior, 1e-9), np.float64)

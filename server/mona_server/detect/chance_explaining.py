@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mona_server.detect import chance, selection
 from mona_server.detect.chance_calming import Moved
-from mona_server.detect.chance_evidence import row_variance
+from mona_server.detect.chance_evidence import Series, row_variance
 from mona_server.detect.chance_judging import Judging
 from mona_server.detect.chance_parts import Windows
 from mona_server.detect.deviates import joint_z, series_z
@@ -80,7 +80,7 @@ class Explaining:
         """The findings, and all eligible candidates beyond chance."""
         judge = self.judge
         order = np.lexsort((np.arange(len(self.score)), -np.round(self.score, 9)))
-        beyond = [int(c) for c in order if self.score[c] >= self.limit]
+        beyond = order[self.score[order] >= self.limit].tolist()
         segments = {c: judge.segment(c) for c in beyond} | {-1: ALL}
         beyond = [c for c in beyond if self.eligible(self.test, segments[c])]
         segments = {c: segments[c] for c in (-1, *beyond)}  # only what passed the first gate may be named
@@ -246,14 +246,16 @@ class Explaining:
     def _atom_moments(self, atoms: AtomSums) -> tuple[Floats, Floats, Floats]:
         """Contexts of each atom in the judged and in the reference frames, and the variance of one row of it."""
         setting = self.judge.setting
-        groups = GroupSums((), np.zeros((0, 0), np.int32), atoms.size, atoms.count, atoms.total, atoms.square)
-        total, count, square = self.judge.evidence.moments(groups, self.test)
+        groups = GroupSums.of((), np.zeros((0, 0), np.int32), atoms.size, atoms.count, atoms.total, atoms.square)
+        moments = self.judge.evidence.moments(groups, self.test)
+        count = moments.count
         rows = np.arange(count.shape[1])
         spans = Windows(rows[:1], rows[1:])
-        everybody = row_variance(total.sum(0)[None], count.sum(0)[None], square.sum(0)[None], spans, np.zeros(1))
+        whole = Series(*(part.sum(0)[None] for part in (moments.total, count, moments.square)))
+        everybody = row_variance([whole], spans, np.zeros(1))
         if setting.comparison != "reference":
             spans = Windows(rows[:1], rows[:0])
-        return count[:, 0], count[:, -1], row_variance(total, count, square, spans, everybody)
+        return count[:, 0], count[:, -1], row_variance([moments], spans, everybody)
 
     def _levels(self, atoms: AtomSums) -> Floats:
         """(A,) what the judged contexts of each atom add to a total, as their fields let expect.
@@ -295,9 +297,10 @@ class Explaining:
         windows, statistic = judge.setting.windows, judge.setting.statistic
         if i == 0 and statistic in (Statistic.SIZE, Statistic.SUM):
             return np.asarray(base.size[0] - base.size[0, windows.reference].mean(), np.float64)
-        total, count, _ = judge.evidence.moments(base, self.test)
-        level = total[0, windows.reference].sum() / max(float(count[0, windows.reference].sum()), 1e-9)
-        return np.asarray(total[0] - level * count[0], np.float64)
+        series = judge.evidence.moments(base, self.test)
+        total, count = series.total[0], series.count[0]
+        level = total[windows.reference].sum() / max(float(count[windows.reference].sum()), 1e-9)
+        return np.asarray(total - level * count, np.float64)
 
     def _base_z(self, left: Sequence[float] | None = None, aspects: Sequence[selection.Aspect] = ()) -> float:
         """Everybody's change in standard errors, as a normal deviate; ``left``: what is left of it per part.

@@ -18,6 +18,7 @@ from mona_server.detect.passers import code_of
 from mona_server.detect.source import Floats, SumsSource
 from mona_server.detect.verses.base import Statistic
 from mona_server.segment import Segment
+from mona_server.threads import in_threads
 
 FEW = 10.0
 """A dispersion with fewer degrees of freedom leans on the pooled one, each missing one with the weight of two."""
@@ -51,7 +52,7 @@ class Joined:
         """
         frames, cycles = self.freedom
         between = leaning(self.stats.between, self.pooled, frames)
-        return np.maximum(between, leaning(self.stats.weekly, self.pooled, cycles))
+        return np.asarray(np.maximum(between, leaning(self.stats.weekly, self.pooled, cycles)), np.float64)
 
     @property
     def dispersion(self) -> Floats:
@@ -71,10 +72,11 @@ class Joined:
         return np.asarray(self.dispersion * self.stats.spread + self.stats.wider, np.float64)
 
 
-def leaning(own: Floats, pooled: Floats, freedom: float) -> Floats:
+def leaning(own: NDArray[Any], pooled: NDArray[Any], freedom: float) -> NDArray[Any]:
     """An own dispersion with so many degrees of freedom, drawn towards the pooled one."""
     lean = max(1.0, 2 * (FEW - freedom))
-    return np.asarray((freedom * own + lean * pooled) / (freedom + lean), np.float64)
+    together = freedom + lean
+    return own * (freedom / together) + pooled * (lean / together)
 
 
 def inverse_dof(kurtosis: Floats) -> Floats:
@@ -90,6 +92,7 @@ class Judging:
         self.evidence, self.source = evidence, source
         self.setting, self.base, self.seen = evidence.setting, evidence.base, evidence.seen
         self.size = np.concatenate(self.seen.sizes) if self.seen.sizes else np.zeros(0)
+        self._alike = chance.alike(self.size)
         self._starts = np.cumsum([0, *(len(s) for s in self.seen.sizes)])
         depth = [np.full(len(s), len(b.widths)) for b, s in zip(self.seen.blocks, self.seen.sizes, strict=True)]
         depths = np.concatenate([np.zeros(1, np.intp), *depth]).astype(np.intp)
@@ -97,13 +100,15 @@ class Judging:
         """(1 + C,) of everybody, then of each candidate."""
         if not base_allowed and len(depths) > 1:
             self.log_prior[1:] = chance.depth_prior(depths[1:]) - np.log(len(self.seen.stats))
-        self.joined = [
-            [self._join(part, test, sized=i == 0 and evidence.sized) for i, part in enumerate(by_part)]
-            for test, by_part in enumerate(self.seen.stats)
-        ]
+        tests, threads = range(len(self.seen.stats)), evidence.threads
+        self.joined = in_threads(self._parts, tests, threads)
         self._placebos = [self._placebo_z(parts) for parts in self.joined]
         usual, single = self._usual(), len(self.setting.windows.target) == 1
-        self.tails = [chance.tails_of(z, self.size, usual, apart=single) for z in self._placebos]
+        self.tails = in_threads(lambda z: chance.tails_of(z, self.size, usual, apart=single), self._placebos, threads)
+
+    def _parts(self, test: int) -> list[Joined]:
+        by_part = self.seen.stats[test]
+        return [self._join(part, test, sized=i == 0 and self.evidence.sized) for i, part in enumerate(by_part)]
 
     def _join(self, blocks: list[Stats], test: int, *, sized: bool) -> Joined:
         if not blocks:
@@ -167,7 +172,7 @@ class Judging:
         # Where one segment grows or moves, all others shrink or move alike beside everybody: that is no storm.
         alike = chance.weighted_median(change / np.maximum(exposure, 1e-9), exposure / error)
         z = (change - alike * exposure) / error
-        return chance.turmoil(z[:, None], self.size)[:, 0]
+        return chance.turmoil(z[:, None], self._alike)[:, 0]
 
     @property
     def growth(self) -> float:
@@ -177,7 +182,7 @@ class Judging:
 
     def everybody(self, test: int, part: int) -> float:
         """The judged contexts of everybody; for means those with a value."""
-        counts = self.base.size if part == 0 and self.evidence.sized else self.evidence.moments(self.base, test)[1]
+        counts = self.base.size if part == 0 and self.evidence.sized else self.evidence.moments(self.base, test).count
         return float(counts[0, self.setting.windows.target].sum())
 
     def scores(self, test: int) -> tuple[Floats, Floats]:
@@ -218,33 +223,41 @@ class Judging:
 
     def _placebo_z(self, parts: list[Joined]) -> NDArray[np.float32]:
         """(C, W) deviates of the placebo windows, with the dispersion that the frames outside of each would give."""
-        each = []
-        for part in parts:
-            z = np.zeros_like(part.stats.placebo)
-            blocks = [slice(start, start + BLOCK) for start in range(0, len(z), BLOCK)] if z.size else []
-            for rows in blocks:
-                z[rows] = part.stats.placebo[rows] / np.sqrt(self._outside(part, rows))
-            judged = (part.stats.target_exposure >= MIN_JUDGED) & (part.stats.reference_exposure >= MIN_JUDGED)
-            z[~judged] = 0.0
-            if z.size:
-                z /= chance.turmoil(z, self.size)
-            if part.unsure is not None and part.unsure.any():
-                for rows in blocks:
-                    bent = chance.heavy_tailed(z[rows].astype(np.float64), inverse_dof(part.unsure[rows])[:, None])
-                    z[rows] = bent
-            each.append(z)
+        each = [self._placebos_of(part) for part in parts]
         return np.asarray(each[0] if len(each) == 1 else joint_z([z.astype(np.float64) for z in each]), np.float32)
+
+    def _placebos_of(self, part: Joined) -> NDArray[np.float32]:
+        stats, threads, z = part.stats, self.evidence.threads, np.zeros_like(part.stats.placebo)
+        blocks = [slice(start, start + BLOCK) for start in range(0, len(z), BLOCK)] if z.size else []
+        judged = (stats.target_exposure >= MIN_JUDGED) & (stats.reference_exposure >= MIN_JUDGED)
+        unsure = part.unsure if part.unsure is not None and part.unsure.any() else None
+
+        def divide(rows: slice) -> None:
+            z[rows] = np.where(judged[rows, None], stats.placebo[rows] / np.sqrt(self._outside(part, rows)), 0.0)
+
+        def calm(rows: slice) -> None:
+            z[rows] /= storm[rows]
+            if unsure is not None:
+                z[rows] = chance.heavy_tailed(z[rows].astype(np.float64), inverse_dof(unsure[rows])[:, None])
+
+        in_threads(divide, blocks, threads)
+        storm = chance.turmoil(z, self._alike if z.size else [], threads)
+        in_threads(calm, blocks, threads)
+        return z
 
     def _outside(self, part: Joined, rows: slice) -> Floats:
         """(rows, W) the dispersion that the frames outside of each placebo window give: as :attr:`Joined.dispersion`."""
         stats, (frames, cycles), windows = part.stats, part.freedom, self.setting.windows
-        without = stats.without[rows].astype(np.float64)
-        pooled = part.pooled[rows, None] * without**part.own_weight
+        # As shares of the pooled one, which may have any unit: half the digits do, as placebo changes have no more.
+        scale = np.maximum(part.pooled[rows], 1e-300)
+        own, weeks = ((one[rows] / scale).astype(np.float32)[:, None] for one in (stats.between, stats.weekly))
+        without = stats.without[rows].astype(np.float32)
+        pooled = without ** np.float32(part.own_weight)
         frames, cycles = frames - len(windows.target), cycles - len(windows.target) / windows.cycle
-        between = leaning(stats.between[rows, None] * without, pooled, max(frames, 1.0))
-        weekly = leaning(stats.weekly[rows, None] * stats.without_weekly[rows], pooled, max(cycles, 1.0))
-        least = np.maximum(part.least[rows], 1e-300)[:, None]
-        return np.asarray(np.maximum(np.maximum(pooled, least), np.maximum(between, weekly)), np.float64)
+        between = leaning(own * without, pooled, max(frames, 1.0))
+        weekly = leaning(weeks * stats.without_weekly[rows].astype(np.float32), pooled, max(cycles, 1.0))
+        share = np.maximum(pooled, np.maximum(between, weekly))
+        return np.asarray(np.maximum(share * scale[:, None], np.maximum(part.least[rows], 1e-300)[:, None]), np.float64)
 
     def _usual(self) -> NDArray[np.intp]:
         """The placebo windows to learn from: not the wildest fifth of single frames, as sudden changes of the past are no

@@ -18,6 +18,7 @@ from mona_server.detect.chance_explaining import Explaining, Judged
 from mona_server.detect.chance_judging import Judging
 from mona_server.detect.source import SumsSource
 from mona_server.segment import Segment
+from mona_server.threads import in_threads
 
 AIM = 0.8
 """Share of the tolerated rate that is used: p-values are estimates, too, and the rate has to hold."""
@@ -49,10 +50,8 @@ def judge(
     judging = Judging(evidence, source, base_allowed=base_allowed)
     setting = evidence.setting
     metrics, single = len(judging.joined), len(setting.windows.target) == 1
-    findings: list[Judged] = []
-    passed: list[Judged] = []
-    explaining = []
-    for test in range(metrics):
+
+    def explained(test: int) -> tuple[Explaining, list[Judged], list[Judged]]:
         calibration = chance.calibrate(judging.placebo_maxima(test), metrics, contaminated=single)
         limit = calibration.limit(setting.rate * AIM)
         if setting.strict:
@@ -67,14 +66,16 @@ def judge(
             judging.joined[test] = calmer
             one = Explaining(judging, test, eligible, limit, calibration, base_allowed=base_allowed)
             found, beyond = one.run()
-        explaining.append(one)
-        findings += found
-        passed += beyond
+        return one, found, beyond
+
+    each = in_threads(explained, range(metrics), evidence.threads)
+    findings = [one for _, found, _ in each for one in found]
+    passed = [one for _, _, beyond in each for one in beyond]
     findings.sort(key=lambda f: (float(f"{f.q:.12g}"), -float(f"{abs(f.z):.12g}"), f.test, f.segment.text))
     tests = len(judging.size) * len(judging.joined)
 
     def chance_of(test: int, segment: Segment) -> Judged | None:
         candidate = judging.candidate(segment)
-        return None if candidate is None else explaining[test].judged(candidate)
+        return None if candidate is None else each[test][0].judged(candidate)
 
     return Verdict(tuple(findings), tuple(passed), chance_of, tests, setting.rate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,14 @@ from mona_server.detect.shape import Shape, shape_of
 from mona_server.detect.source import Effects
 from mona_server.detect.verses.base import Statistic, Verse
 from mona_server.detect.verses.threshold import beyond
-from mona_server.detect.windows import Plan
+from mona_server.detect.windows import Plan, unbroken
 from mona_server.segment import ALL, Segment
 
 MATURE = 0.5
 """Least share of the usual share of contexts with a value from which a frame counts."""
+
+STRETCH = 5
+"""Most frames in a run that is told as one: so few that several threads have work."""
 
 
 def setting_of(inside: Inside, rate: float, known: Sequence[Segment] = ()) -> Setting | None:
@@ -89,12 +93,26 @@ def mature_target(inside: Inside, setting: Setting) -> NDArray[np.intp]:
     first = len(target)
     for m in setting.metrics:
         with np.errstate(divide="ignore", invalid="ignore"):
-            shares = inside.base.count[m][0] / inside.base.size[0]
+            shares = inside.base.count_of(m)[0] / inside.base.size[0]
         usual = np.nanmedian(shares[reference]) if np.isfinite(shares[reference]).any() else 0.0
         late = np.nan_to_num(shares[target]) < MATURE * usual
         ends = np.flatnonzero(~late)
         first = min(first, int(ends[-1]) + 1 if len(ends) else 0)
     return target[:first] if first else target
+
+
+def stretches_of(inside: Inside, setting: Setting) -> tuple[tuple[int, int], ...]:
+    """Runs of frames that a drift of means never looks into, but for the residuals; () where it may look into any."""
+    plan, windows = inside.plan, setting.windows
+    if inside.verse.type.family != "Drift" or setting.statistic is not Statistic.AVERAGE:
+        return ()
+    spans = [(span.first, span.last) for span in (plan.target, plan.benchmark)]
+    for frames in (windows.target, windows.reference):
+        if not isinstance(unbroken(frames), slice):
+            return ()
+        spans.append((int(frames[0]), int(frames[-1]) + 1))
+    cuts = sorted({0, plan.frames, *(edge for span in spans for edge in span)})
+    return tuple((k, min(k + STRETCH, b)) for a, b in pairwise(cuts) for k in range(a, b, STRETCH))
 
 
 def windows_of(plan: Plan, verse: Verse) -> Windows:

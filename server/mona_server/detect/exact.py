@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from mona_server.detect.levels import Levels, Mask, Scene, take, take_sizes
+from mona_server.detect.levels import Levels, Mask, Scene, take_sizes
 from mona_server.detect.source import GroupSums, NetValues, SumsSource
 from mona_server.detect.verses.base import Statistic
 from mona_server.segment import ALL, Segment
@@ -42,7 +42,7 @@ def again(scene: Scene, row: int, source: SumsSource, segment: Segment) -> Level
     center = _center(whole)
     exact = replace(
         scene,
-        groups=_summed(take(scene.groups, np.array([row])), scene.metric, pieces, nets, center),
+        groups=_summed(scene.groups.take(np.array([row])), scene.metric, pieces, nets, center),
         base=_summed(scene.base, scene.metric, pieces, whole, center) if outlier else scene.base,
         sizes=take_sizes(scene.sizes, np.array([row])),
         offset=center,
@@ -74,13 +74,13 @@ def _summed(
     groups: GroupSums, metric: int, pieces: list[tuple[int, int]], nets: list[NetValues], center: float
 ) -> GroupSums:
     """The same single segment with one metric's sums taken around ``center``; each piece stands in its first frame."""
-    count, total, square = (np.zeros_like(part) for part in (groups.count, groups.total, groups.square))
+    count, total, square = np.zeros((3, *groups.count.shape))
     for (first, _), net in zip(pieces, nets, strict=True):
         deviation = net.values - center
         count[metric, 0, first] = net.weights.sum()
         total[metric, 0, first] = (net.weights * deviation).sum()
         square[metric, 0, first] = (net.weights * deviation * deviation).sum()
-    return replace(groups, count=count, total=total, square=square)
+    return GroupSums.of(groups.axes, groups.codes, groups.size, count, total, square)
 
 
 def _center(nets: list[NetValues]) -> float:

@@ -40,16 +40,20 @@ def fit_effects(
     meets = np.zeros((start[-1], start[-1]))
     totals = np.zeros((len(metrics), start[-1]))
     means = [_mean(base, m, frames) for m in metrics]
-    for i, axis in enumerate(chosen):
-        groups = source.sums((axis,))
+    for i, groups in enumerate(source.sums_of([(axis,) for axis in chosen])):
         rows = start[i] + groups.codes[:, 0]
         meets[rows, rows] = groups.size[:, frames].sum(axis=1)
         for k, m in enumerate(metrics):
-            totals[k, rows] = groups.total[m][:, frames].sum(axis=1) - means[k] * groups.count[m][:, frames].sum(axis=1)
-    for i, j in combinations(range(len(chosen)), 2):
-        if source.axes[chosen[i]].field == source.axes[chosen[j]].field:
-            continue
-        groups = source.sums((chosen[i], chosen[j]))
+            totals[k, rows] = groups.total[m][:, frames].sum(axis=1) - means[k] * groups.count_of(m)[:, frames].sum(
+                axis=1
+            )
+    pairs = [
+        (i, j)
+        for i, j in combinations(range(len(chosen)), 2)
+        if source.axes[chosen[i]].field != source.axes[chosen[j]].field
+    ]
+    together = source.without_metrics().sums_of([(chosen[i], chosen[j]) for i, j in pairs])
+    for (i, j), groups in zip(pairs, together, strict=True):
         first, second = start[i] + groups.codes[:, 0], start[j] + groups.codes[:, 1]
         meets[first, second] = meets[second, first] = groups.size[:, frames].sum(axis=1)
     effects = np.asarray(np.linalg.solve(meets + RIDGE * np.eye(len(meets)), totals.T).T, np.float64)
@@ -66,7 +70,7 @@ def fit_effects(
                 for a, axis in enumerate(source.axes)
             ),
             constant=means[k],
-            leverage=free / max(float(base.count[m][0, frames].sum()), free, 1.0),
+            leverage=free / max(float(base.count_of(m)[0, frames].sum()), free, 1.0),
         )
         for k, m in enumerate(metrics)
     }
@@ -97,13 +101,13 @@ def _cut(source: SumsSource, effects: dict[int, Effects], frames: Frames) -> dic
 
 def _spread(source: SumsSource, effects: dict[int, Effects], frames: Frames) -> list[tuple[int, float, Floats, Floats]]:
     """Of each metric the limit that its residuals ask for, and per frame their mean and squares around the centre."""
-    everybody = source.residual(effects).sums(())
+    everybody = source.everybody(effects)
     out = []
-    for k, (m, expected) in enumerate(effects.items(), start=len(source.metrics)):
-        count, total = np.maximum(everybody.count[k][0], 0.0), everybody.total[k][0]
+    for k, (m, expected) in enumerate(effects.items()):
+        count, total = np.maximum(everybody.count[k], 0.0), everybody.total[k]
         mean = total / np.maximum(count, 1.0)
         centre = mean if expected.centre is None else expected.centre
-        squares = np.maximum(everybody.square[k][0] - 2 * centre * total + centre**2 * count, 0.0)
+        squares = np.maximum(everybody.square[k] - 2 * centre * total + centre**2 * count, 0.0)
         variance = float(squares[frames].sum()) / max(float(count[frames].sum()), 1.0)
         out.append((m, LIMIT * float(np.sqrt(variance)) if variance else np.inf, mean, squares))
     return out
@@ -111,5 +115,5 @@ def _spread(source: SumsSource, effects: dict[int, Effects], frames: Frames) -> 
 
 def _mean(base: GroupSums, metric: int, frames: Frames) -> float:
     """Mean of x - offset over the frames; 0 where there is no value."""
-    count = base.count[metric][0, frames].sum()
+    count = base.count_of(metric)[0, frames].sum()
     return float(base.total[metric][0, frames].sum() / count) if count else 0.0

@@ -105,7 +105,7 @@ def _stands(parent: Signal, atoms: AtomSums, rest: Mask, inside: Inside) -> bool
     verse = inside.verse
     count, total, square = (part[:, rest].sum(axis=1)[:, None, :] for part in (atoms.count, atoms.total, atoms.square))
     size = atoms.size[rest].sum(axis=0)[None, :]
-    groups = GroupSums((), np.zeros((1, 0), dtype=np.int32), size, count, total, square)
+    groups = GroupSums.of((), np.zeros((1, 0), dtype=np.int32), size, count, total, square)
     sizes = verse.type.sizes(verse, inside.plan, groups, inside.base)
     m = 0 if parent.metric is None else inside.source.metrics.index(parent.metric)
     offset = float(inside.source.offsets[m]) if parent.metric is not None else 0.0

@@ -16,6 +16,7 @@ from mona_server.detect.source import Codes, GroupSums, SumsSource
 from mona_server.detect.verses.base import Statistic, Verse
 from mona_server.detect.windows import Plan
 from mona_server.segment import Segment
+from mona_server.threads import in_threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,29 +61,41 @@ def passing(inside: Inside, block: Block, count: Count, *, own_baseline: bool = 
     ):  # siblings are compared with all of each other
         block, sizes = block.take(rows), take_sizes(sizes, rows)
     fields = {source.axes[axis].field for axis in block.groups.axes}
-    metrics = list(enumerate(source.metrics)) if verse.type.has_metrics else [(0, None)]
-    for m, metric in metrics:
-        if metric in fields and (
-            verse["avoid_same_field_for_segment_and_metric"] or verse.type.statistic is Statistic.DISTRIBUTION
-        ):
-            continue
-        parts = _parts(block, source, inside.bin_axes[m]) if inside.bin_axes else None
-        offset = float(source.offsets[m]) if metric is not None else 0.0
-        scene = Scene(verse, inside.plan, block.groups, inside.base, sizes, m, offset, own_baseline, parts)
-        levels = verse.type.levels(scene)
-        if metric is not None and verse.type.statistic is not Statistic.DISTRIBUTION:
-            for row in np.flatnonzero(exact.doubtful(scene, levels, inside.spread(m)) & sizes.passed):
-                exact.patch(
-                    levels, int(row), exact.again(scene, int(row), source, block.segment(int(row), source.axes))
-                )
-        count.tests += int(np.count_nonzero(levels.usable & sizes.passed))
-        passed = np.flatnonzero(_passed(verse, levels, sizes))
-        if len(passed):
-            axes = tuple(source.axes[axis] for axis in block.groups.axes)
-            codes, kept = block.groups.codes[passed], taken(levels, sizes, passed)
-            yield Part(
-                verse, inside.plan, inside.baseline, axes, codes, block.widths, metric, *kept, own_baseline=own_baseline
-            )
+    metrics: list[tuple[int, str | None]] = [(0, None)]
+    if verse.type.has_metrics:
+        apart = verse["avoid_same_field_for_segment_and_metric"] or verse.type.statistic is Statistic.DISTRIBUTION
+        metrics = [(m, metric) for m, metric in enumerate(source.metrics) if not (apart and metric in fields)]
+
+    def judged(one: tuple[int, str | None]) -> tuple[int, Part | None]:
+        return _judged(inside, block, sizes, *one, own_baseline=own_baseline)
+
+    for tests, part in in_threads(judged, metrics, source.threads):
+        count.tests += tests
+        if part is not None:
+            yield part
+
+
+def _judged(
+    inside: Inside, block: Block, sizes: Sizes, m: int, metric: str | None, *, own_baseline: bool
+) -> tuple[int, Part | None]:
+    """How many levels of metric ``m`` were computed, and what passed."""
+    verse, source = inside.verse, inside.source
+    parts = _parts(block, source, inside.bin_axes[m]) if inside.bin_axes else None
+    offset = float(source.offsets[m]) if metric is not None else 0.0
+    scene = Scene(verse, inside.plan, block.groups, inside.base, sizes, m, offset, own_baseline, parts)
+    levels = verse.type.levels(scene)
+    if metric is not None and verse.type.statistic is not Statistic.DISTRIBUTION:
+        for row in np.flatnonzero(exact.doubtful(scene, levels, inside.spread(m)) & sizes.passed):
+            exact.patch(levels, int(row), exact.again(scene, int(row), source, block.segment(int(row), source.axes)))
+    tests = int(np.count_nonzero(levels.usable & sizes.passed))
+    passed = np.flatnonzero(_passed(verse, levels, sizes))
+    if not len(passed):
+        return tests, None
+    axes = tuple(source.axes[axis] for axis in block.groups.axes)
+    codes, kept = block.groups.codes[passed], taken(levels, sizes, passed)
+    return tests, Part(
+        verse, inside.plan, inside.baseline, axes, codes, block.widths, metric, *kept, own_baseline=own_baseline
+    )
 
 
 def _passed(verse: Verse, levels: Levels, sizes: Sizes) -> Mask:

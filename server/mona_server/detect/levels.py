@@ -118,9 +118,7 @@ def moments(groups: GroupSums, metric: int, offset: float, frames: Frames) -> Mo
 
     The mean is computed as (total + c·count)/count, which for whole numbers is the correctly rounded mean.
     """
-    count = groups.count[metric][:, frames].sum(axis=1)
-    total = groups.total[metric][:, frames].sum(axis=1)
-    square = groups.square[metric][:, frames].sum(axis=1)
+    count, total, square = groups.over(metric, frames)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = (total + offset * count) / count
         # (n·Σd² - (Σd)²)/n² keeps whole numbers whole until the last division.
@@ -131,7 +129,7 @@ def moments(groups: GroupSums, metric: int, offset: float, frames: Frames) -> Mo
 def existence(groups: GroupSums, metric: int, frames: Frames) -> Moments:
     """Moments of the indicator "has a value"; its count are the contexts."""
     size = groups.size[:, frames].sum(axis=1)
-    count = groups.count[metric][:, frames].sum(axis=1)
+    count = groups.count_of(metric)[:, frames].sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = count / size
     return Moments(size, mean, np.maximum(mean * (1 - mean), 0.0))
@@ -190,18 +188,6 @@ def simple_sizes(verse: Verse, plan: Plan, groups: GroupSums, base: GroupSums) -
     ratio = shares(size, whole)
     passed = within_limits(verse, "", size, ratio) & (whole >= verse["baseline_min_segment_size"])
     return Sizes(size, ratio, size, np.zeros_like(size), passed, whole)
-
-
-def take(groups: GroupSums, rows: NDArray[np.intp] | Mask) -> GroupSums:
-    """Some of the segments."""
-    return replace(
-        groups,
-        codes=groups.codes[rows],
-        size=groups.size[rows],
-        count=groups.count[:, rows],
-        total=groups.total[:, rows],
-        square=groups.square[:, rows],
-    )
 
 
 def take_sizes(sizes: Sizes, rows: NDArray[np.intp] | Mask) -> Sizes:

@@ -17,6 +17,7 @@ from mona_server.segment import Condition, Range, Segment
 
 Key = tuple[str | None, Segment]
 """Metric and segment."""
+_Numbers = dict[tuple[str | None, tuple[str, ...]], list[int]]
 
 
 @dataclass(slots=True)
@@ -108,9 +109,7 @@ class Passers:
 
     parts: list[Part] = field(default_factory=list)
     _made: dict[tuple[int, int], Signal] = field(default_factory=dict)
-    _numbers: dict[tuple[str | None, tuple[str, ...]], list[int]] = field(default_factory=dict)
-    """Parts by metric and fields, as far as they are listed."""
-    _listed: int = 0
+    _listed: tuple[int, _Numbers] = (0, {})  # replaced as a whole: several threads may ask
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -124,16 +123,21 @@ class Passers:
     def find(self, key: Key) -> Signal | None:
         """The signal of a metric and segment; None where it did not pass."""
         metric, segment = key
-        while self._listed < len(self.parts):
-            part = self.parts[self._listed]
-            fields = tuple(sorted(axis.field for axis in part.axes))
-            self._numbers.setdefault((part.metric, fields), []).append(self._listed)
-            self._listed += 1
-        for number in self._numbers.get((metric, segment.fields), ()):
+        for number in self._numbers().get((metric, segment.fields), ()):
             row = self.parts[number].row(segment)
             if row is not None:
                 return self._signal(number, row)
         return None
+
+    def _numbers(self) -> _Numbers:
+        """The numbers of the parts by metric and fields."""
+        if self._listed[0] != len(self.parts):
+            numbers: _Numbers = {}
+            for number, part in enumerate(self.parts):
+                fields = tuple(sorted(axis.field for axis in part.axes))
+                numbers.setdefault((part.metric, fields), []).append(number)
+            self._listed = len(self.parts), numbers
+        return self._listed[1]
 
     def strongest(self, most: int, without: set[Key]) -> list[Signal]:
         """The signals with the highest scores, but for some; ties by fewer fields, then larger size, then order."""
@@ -147,8 +151,11 @@ class Passers:
             for arrays in ([part.scores for part in self.parts], [part.sizes.size for part in self.parts])
         )
         depth = np.repeat([len(part.axes) for part in self.parts], lengths)
+        best, wanted = np.arange(len(row)), most + len(without)
+        if wanted < len(row):  # few are named of many
+            best = np.flatnonzero(scores >= np.partition(scores, len(row) - wanted)[len(row) - wanted])
         found: list[Signal] = []
-        for place in np.lexsort((np.arange(len(row)), -sizes, depth, -scores)):
+        for place in best[np.lexsort((best, -sizes[best], depth[best], -scores[best]))]:
             if len(found) == most:
                 break
             signal = self._signal(int(number[place]), int(row[place]))

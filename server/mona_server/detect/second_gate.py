@@ -16,7 +16,7 @@ from mona_server.detect import chance_search, folding, novelty, siblings, size_o
 from mona_server.detect.candidates import Block
 from mona_server.detect.chance_evidence import Evidence, Setting
 from mona_server.detect.chance_explaining import Judged
-from mona_server.detect.chance_setting import law_of_rows, mature_target, setting_of
+from mona_server.detect.chance_setting import law_of_rows, mature_target, setting_of, stretches_of
 from mona_server.detect.expected import fit_level
 from mona_server.detect.gate import Inside
 from mona_server.detect.passers import Passers
@@ -209,7 +209,7 @@ class FrameGate:
                 unfitted = inside.source.residual(level).sums(())
             effects = effects_of(inside.source, inside.segment_axes, inside.base, learn, setting.metrics)
             source = inside.source.residual(effects)
-            inside = replace(inside, source=source, base=source.sums(()))
+            inside = replace(inside, source=source.coarser(stretches_of(inside, setting)), base=source.sums(()))
             first = len(inside.source.metrics)
             fresh = tuple(1 + 2 * effects[m].leverage for m in setting.metrics)
             setting = replace(setting, residuals=tuple(range(first, first + len(setting.metrics))), fresh=fresh)
@@ -225,7 +225,7 @@ class FrameGate:
                 inside = replace(inside, source=source, base=source.sums(()))
                 first = len(inside.source.metrics)
                 setting = replace(setting, residuals=tuple(range(first, first + len(setting.metrics))))
-        return cls(inside, setting, Evidence(setting, inside.base, unfitted), note)
+        return cls(inside, setting, Evidence(setting, inside.base, unfitted, threads=inside.source.threads), note)
 
     def add(self, block: Block) -> None:
         self._evidence.add(block)

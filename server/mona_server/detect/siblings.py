@@ -120,7 +120,7 @@ def _together(key: Key, signals: Sequence[Signal], inside: Inside) -> Signal | N
     if covered and (parent or inside.verse.type.with_baseline):
         some, segment = whole, parent
     count, total, square = (part[:, some].sum(axis=1)[:, None, :] for part in (atoms.count, atoms.total, atoms.square))
-    groups = GroupSums((), np.zeros((1, 0), np.int32), atoms.size[some].sum(axis=0)[None], count, total, square)
+    groups = GroupSums.of((), np.zeros((1, 0), np.int32), atoms.size[some].sum(axis=0)[None], count, total, square)
     if not segment:
         groups = inside.base
     for part in passing(inside, _Union(groups, (), segment), Count(), own_baseline=not segment):

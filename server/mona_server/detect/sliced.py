@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mona_server.detect.levels import take
 from mona_server.detect.source import AtomSums, Axis, Codes, Effects, Floats, GroupSums, NetValues, SumsSource, Wrapped
 from mona_server.segment import Condition, Range, Segment
 
@@ -20,7 +20,7 @@ def both(outer: Segment, inner: Segment) -> Segment:
     return Segment(tuple((dict(outer.conditions) | dict(inner.conditions)).items()))
 
 
-class StackedSource:
+class StackedSource(SumsSource):
     """Two sources whose frames follow each other, for sets that overlap in time but not in contexts.
 
     Both answer questions that differ only in frames and filters, so their axes stand for the same fields.
@@ -53,9 +53,17 @@ class StackedSource:
         """The edges of both, one after the other: frames are not adjacent where the parts meet."""
         return np.concatenate([part.edges_ms for part in self._parts])
 
-    def sums(self, axes: Sequence[int], min_size: float = 1) -> GroupSums:
+    @property
+    def threads(self) -> int:
+        return self._parts[0].threads
+
+    def sums_of(self, sets: Sequence[Sequence[int]], min_size: float = 1) -> Iterator[GroupSums]:
         """A segment may be large enough in both parts together, so each part is asked for all."""
-        parts = [part.sums(axes, 1) for part in self._parts]
+        first, second = (part.sums_of(sets, 1) for part in self._parts)
+        return map(self._stacked, sets, first, second, repeat(min_size))
+
+    def _stacked(self, axes: Sequence[int], one: GroupSums, other: GroupSums, min_size: float) -> GroupSums:
+        parts = (one, other)
         codes = [
             np.stack([self._places[k][axis][part.codes[:, i]] for i, axis in enumerate(axes)], axis=1)
             if len(axes)
@@ -67,8 +75,8 @@ class StackedSource:
         second = (parts[1].size, *_shifted(parts[1].count, parts[1].total, parts[1].square, self._shift))
         first = (parts[0].size, parts[0].count, parts[0].total, parts[0].square)
         joined = [self._join(a, b, rows, len(keys)) for a, b in zip(first, second, strict=True)]
-        groups = GroupSums(tuple(axes), keys.astype(np.int32).reshape(len(keys), len(axes)), *joined)
-        return take(groups, groups.size.sum(axis=1) >= max(min_size, 1))
+        groups = GroupSums.of(tuple(axes), keys.astype(np.int32).reshape(len(keys), len(axes)), *joined)
+        return groups.take(groups.size.sum(axis=1) >= max(min_size, 1))
 
     def atoms(self, segments: Sequence[Segment], spans: Sequence[tuple[int, int]] | None = None) -> AtomSums:
         """Contexts of both parts; an atom of one part is empty in the frames of the other."""
@@ -154,18 +162,24 @@ class SlicedSource(Wrapped):
         self._baseline = baseline
         self._cache = cache
 
-    def sums(self, axes: Sequence[int], min_size: float = 1) -> GroupSums:
-        wanted = (*axes, *self._fixed)
-        groups = self._cache.get(wanted)
-        if groups is None:
-            groups = self._source.sums(wanted, 1)
-            if sum(kept.total.nbytes * 4 for kept in self._cache.values()) < CACHE_BYTES:
-                self._cache[wanted] = groups
+    def sums_of(self, sets: Sequence[Sequence[int]], min_size: float = 1) -> Iterator[GroupSums]:
+        wanted = [(*axes, *self._fixed) for axes in sets]
+        known = [self._cache.get(axes) for axes in wanted]
+        missing = [axes for axes, groups in zip(wanted, known, strict=True) if groups is None]
+        read = iter(self._source.sums_of(missing, 1))
+        for axes, groups in zip(wanted, known, strict=True):
+            if groups is None:
+                groups = next(read)
+                if sum(kept.total.nbytes * 4 for kept in self._cache.values()) < CACHE_BYTES:
+                    self._cache[axes] = groups
+            yield self._inside(groups, len(axes) - len(self._fixed), min_size)
+
+    def _inside(self, groups: GroupSums, depth: int, min_size: float) -> GroupSums:
         inside = groups.size.sum(axis=1) >= max(min_size, 1)
-        for place, code in enumerate(self._fixed.values(), start=len(axes)):
+        for place, code in enumerate(self._fixed.values(), start=depth):
             inside &= groups.codes[:, place] == code
-        found = take(groups, inside)
-        return GroupSums(tuple(axes), found.codes[:, : len(axes)], found.size, found.count, found.total, found.square)
+        found = groups.take(inside)
+        return replace(found, axes=groups.axes[:depth], codes=found.codes[:, :depth])
 
     def atoms(self, segments: Sequence[Segment], spans: Sequence[tuple[int, int]] | None = None) -> AtomSums:
         return self._source.atoms([both(self._baseline, segment) for segment in segments], spans)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -101,14 +101,87 @@ class GroupSums:
     axes: tuple[int, ...]
     codes: Codes
     """(S, d): the code on each axis; for no axes (1, 0), everybody."""
-    size: Floats
-    """(S, K): contexts, with or without a value."""
-    count: Floats
-    """(M, S, K): contexts with a value of the metric."""
+    contexts: Floats
+    """(1 + P, S, K): all contexts, then those with a value, once for all metrics that are present in the same ones."""
+    counted: tuple[int, ...]
+    """(M,): which of ``contexts`` hold a value of the metric."""
     total: Floats
     """(M, S, K): sum of x - offset."""
     square: Floats
     """(M, S, K): sum of (x - offset)²."""
+    stretches: tuple[tuple[int, int], ...] = ()
+    """C runs of frames a..b-1, which hold each frame once. Where there are any, total and square are (M, S, C)."""
+    residual: Floats | None = None
+    """(R, S, K): with stretches the totals of residuals, which come last among the metrics, by frame."""
+
+    @classmethod
+    def of(
+        cls, axes: tuple[int, ...], codes: Codes, size: Floats, count: Floats, total: Floats, square: Floats
+    ) -> GroupSums:
+        """From sizes (S, K) and counts (M, S, K)."""
+        return cls(axes, codes, np.concatenate([size[None], count]), tuple(range(1, 1 + len(count))), total, square)
+
+    @property
+    def size(self) -> Floats:
+        """(S, K): contexts, with or without a value."""
+        return np.asarray(self.contexts[0], np.float64)
+
+    @property
+    def count(self) -> Floats:
+        """(M, S, K): contexts with a value of each metric; a copy."""
+        return np.asarray(self.contexts[list(self.counted)], np.float64)
+
+    def count_of(self, metric: int) -> Floats:
+        """(S, K): contexts with a value of one metric."""
+        return np.asarray(self.contexts[self.counted[metric]], np.float64)
+
+    def total_of(self, metric: int) -> Floats:
+        """(S, K): sum of x - offset of one metric; with stretches of a residual only."""
+        if self.residual is None:
+            return np.asarray(self.total[metric], np.float64)
+        return np.asarray(self.residual[metric - len(self.total) + len(self.residual)], np.float64)
+
+    def over(self, metric: int, frames: Frames) -> tuple[Floats, Floats, Floats]:
+        """Count, total and square of one metric over some frames, (S,) each. Stretches must not be cut."""
+        count, parts = self.count_of(metric)[:, frames].sum(axis=1), frames
+        if self.stretches:
+            parts = whole_stretches(self.stretches, self.contexts.shape[2], frames)
+        return count, self.total[metric][:, parts].sum(axis=1), self.square[metric][:, parts].sum(axis=1)
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> GroupSums:
+        """Some of the segments."""
+        return dataclasses.replace(
+            self,
+            codes=self.codes[rows],
+            contexts=self.contexts[:, rows],
+            total=self.total[:, rows],
+            square=self.square[:, rows],
+            residual=None if self.residual is None else self.residual[:, rows],
+        )
+
+    def plus(self, other: GroupSums) -> GroupSums:
+        """The sums of other segments added to those of these, one by one."""
+        return dataclasses.replace(
+            self,
+            contexts=self.contexts + other.contexts,
+            total=self.total + other.total,
+            square=self.square + other.square,
+            residual=None if self.residual is None or other.residual is None else self.residual + other.residual,
+        )
+
+
+def whole_stretches(stretches: Sequence[tuple[int, int]], frames: int, chosen: Frames) -> NDArray[np.intp]:
+    """The stretches of ``frames`` frames that together are the chosen ones. Raises ValueError where one would be cut.
+
+    >>> whole_stretches([(0, 3), (3, 5), (5, 7)], 7, slice(3, 7)).tolist()
+    [1, 2]
+    """
+    inside = np.zeros(frames, bool)
+    inside[chosen] = True
+    found = [k for k, (a, b) in enumerate(stretches) if inside[a:b].all()]
+    if int(inside.sum()) != sum(b - a for a, b in (stretches[k] for k in found)):
+        raise ValueError("frames that cut a stretch were asked for")
+    return np.array(found, np.intp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +222,25 @@ class Effects:
     leverage: float = 0.0
     """Share of the noise of a context that the effects took on, where they were learnt from it; 0 to below 1."""
 
+    def alike(self, other: Effects) -> bool:
+        """Do both expect the same, wherever they cut?"""
+        return self.by_axis is other.by_axis and self.constant == other.constant
+
+
+@dataclass(frozen=True, slots=True)
+class EverybodySums:
+    """Sums of R residuals over all contexts of each frame, (R, K) each, as in GroupSums."""
+
+    count: Floats
+    total: Floats
+    square: Floats
+
 
 class SumsSource(Protocol):
-    """Sums for one :class:`SourceQuestion`. The same question always gives the same bits."""
+    """Sums for one :class:`SourceQuestion`. The same question always gives the same bits.
+
+    Sources inherit from it what they have no better way for.
+    """
 
     @property
     def axes(self) -> tuple[Axis, ...]: ...
@@ -169,12 +258,21 @@ class SumsSource(Protocol):
         """(K+1,): frame edges."""
         ...
 
-    def sums(self, axes: Sequence[int], min_size: float = 1) -> GroupSums:
-        """All segments over exactly these axes with at least ``min_size`` contexts in all frames together.
+    @property
+    def threads(self) -> int:
+        """How many threads may work on what was summed."""
+        return 1
 
-        Segments are in ascending order of their codes.
+    def sums_of(self, sets: Sequence[Sequence[int]], min_size: float = 1) -> Iterator[GroupSums]:
+        """Of each set of axes all segments over exactly these with at least ``min_size`` contexts in all frames together.
+
+        Segments are in ascending order of their codes. Sets that are asked for together may share a pass over the rows.
         """
         ...
+
+    def sums(self, axes: Sequence[int], min_size: float = 1) -> GroupSums:
+        """Those of one set."""
+        return next(self.sums_of((axes,), min_size))
 
     def atoms(self, segments: Sequence[Segment], spans: Sequence[tuple[int, int]] | None = None) -> AtomSums:
         """One scan that tells how segments (of any fields of the class) overlap.
@@ -194,6 +292,22 @@ class SumsSource(Protocol):
         """
         ...
 
+    def coarser(self, stretches: Sequence[tuple[int, int]]) -> SumsSource:  # noqa: ARG002  some cannot
+        """The same source, whose sums need not tell by frame what is only asked over some of these runs of frames.
+
+        By frame it tells contexts and the totals of residuals. Frames are most of what is summed.
+        """
+        return self
+
+    def everybody(self, effects: Mapping[int, Effects]) -> EverybodySums:
+        """What :meth:`residual` gives of all contexts, in the order of ``effects``."""
+        groups, first = self.residual(effects).sums(()), len(self.metrics)
+        return EverybodySums(groups.count[first:, 0], groups.total[first:, 0], groups.square[first:, 0])
+
+    def without_metrics(self) -> SumsSource:
+        """A source for those who look at sizes alone: it has the same ones, and need not sum metrics."""
+        return self
+
     def within(self, segment: Segment) -> SumsSource:
         """The same source over the contexts inside of a segment (of any fields of the class) alone."""
         ...
@@ -203,7 +317,7 @@ class SumsSource(Protocol):
         ...
 
 
-class Wrapped:
+class Wrapped(SumsSource):
     """What a source that answers from another one has from it unchanged."""
 
     def __init__(self, source: SumsSource) -> None:
@@ -224,3 +338,7 @@ class Wrapped:
     @property
     def edges_ms(self) -> NDArray[np.int64]:
         return self._source.edges_ms
+
+    @property
+    def threads(self) -> int:
+        return self._source.threads

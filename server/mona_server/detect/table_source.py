@@ -7,7 +7,7 @@ order, so the same table gives the same bits.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -24,6 +24,7 @@ from mona_server.detect.source import (
     GroupSums,
     NetValues,
     SourceQuestion,
+    SumsSource,
     centre,
 )
 from mona_server.detect.table_columns import Coded, Column, Elements, Mask, first_met, matches, values_of
@@ -34,7 +35,7 @@ Segmentations = Mapping[tuple[str, str | None], tuple[Condition, ...]]
 """(field, segmentation name or None for the default) → disjoint conditions; absent: each value on its own."""
 
 
-class TableSource:
+class TableSource(SumsSource):
     """Sums for one question over one table.
 
     ``columns`` are the fields (each as long as ``time_ms``), ``time_ms`` the time of each row, Unix milliseconds.
@@ -92,8 +93,11 @@ class TableSource:
     def edges_ms(self) -> NDArray[np.int64]:
         return self._edges
 
-    def sums(self, axes: Sequence[int], min_size: float = 1) -> GroupSums:
-        """All segments over exactly these axes with at least ``min_size`` contexts in all frames together."""
+    def sums_of(self, sets: Sequence[Sequence[int]], min_size: float = 1) -> Iterator[GroupSums]:
+        """Of each set all segments over exactly these axes with at least ``min_size`` contexts in all frames together."""
+        return (self._sums(axes, min_size) for axes in sets)
+
+    def _sums(self, axes: Sequence[int], min_size: float) -> GroupSums:
         listed = [c for c in (self._codes[axis] for axis in axes) if isinstance(c, Elements)]
         if len(listed) > 1:
             raise BadRequest("a segment may hold one array field only")
@@ -105,7 +109,7 @@ class TableSource:
         )  # everybody, even nobody
         place = np.full(cells + 1, len(kept), np.int64)
         place[kept] = np.arange(len(kept))
-        return GroupSums(tuple(axes), _codes_of(kept, steps), *self._add(place[key], len(kept), rows))
+        return GroupSums.of(tuple(axes), _codes_of(kept, steps), *self._add(place[key], len(kept), rows))
 
     def _keys(self, axes: Sequence[int], rows: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], int, list[_Step]]:
         """One number per item for its codes, how many there can be, and how the number was made.
@@ -170,6 +174,12 @@ class TableSource:
             residuals.append(left if present is None else left * present)
             presence.append(present)
         other._addends = (given, Addends.of(residuals, presence))
+        return other
+
+    def without_metrics(self) -> TableSource:
+        """The same table, of which only sizes are asked."""
+        other = copy.copy(self)
+        other._metrics, other._offsets, other._addends = (), np.zeros(0), ()
         return other
 
     def within(self, segment: Segment) -> TableSource:

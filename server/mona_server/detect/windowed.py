@@ -7,7 +7,7 @@ in its past.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -43,15 +43,19 @@ class _Wide:
     residuals: list[tuple[Mapping[int, Effects], _Wide]] = field(default_factory=list)
     effects: dict[tuple[tuple[int, ...], tuple[int, ...]], dict[int, Effects]] = field(default_factory=dict)
 
-    def sums(self, axes: Sequence[int], min_size: float) -> GroupSums:
-        """At least the segments of ``min_size`` contexts."""
-        kept = self.cache.get(tuple(axes))
-        if kept is not None and kept[0] <= min_size:
-            return kept[1]
-        groups = self.source.sums(axes, SMALLER * min_size)
-        if sum(4 * one.total.nbytes for _, one in self.cache.values()) < CACHE_BYTES:
-            self.cache[tuple(axes)] = (SMALLER * min_size, groups)
-        return groups
+    def sums_of(self, sets: Sequence[Sequence[int]], min_size: float) -> Iterator[GroupSums]:
+        """Of each set at least the segments of ``min_size`` contexts."""
+        known = [self.cache.get(tuple(axes)) for axes in sets]
+        missing = [axes for axes, kept in zip(sets, known, strict=True) if kept is None or kept[0] > min_size]
+        read = iter(self.source.sums_of(missing, SMALLER * min_size))
+        for axes, kept in zip(sets, known, strict=True):
+            if kept is not None and kept[0] <= min_size:
+                yield kept[1]
+                continue
+            groups = next(read)
+            if sum(4 * one.total.nbytes for _, one in self.cache.values()) < CACHE_BYTES:
+                self.cache[tuple(axes)] = (SMALLER * min_size, groups)
+            yield groups
 
     def residual(self, effects: Mapping[int, Effects]) -> _Wide:
         for known, wide in self.residuals:
@@ -63,7 +67,7 @@ class _Wide:
         return wide
 
 
-class WindowedSource:
+class WindowedSource(SumsSource):
     """Frames ``first..last-1`` of a wide source; its frames ``past[0]..past[1]-1`` are in the past of every window."""
 
     def __init__(self, wide: _Wide, first: int, last: int, past: tuple[int, int]) -> None:
@@ -85,12 +89,18 @@ class WindowedSource:
     def edges_ms(self) -> NDArray[np.int64]:
         return self._wide.source.edges_ms[self._first : self._last + 1]
 
-    def sums(self, axes: Sequence[int], min_size: float = 1) -> GroupSums:
-        groups, frames = self._wide.sums(axes, min_size), slice(self._first, self._last)
-        rows = np.flatnonzero(groups.size[:, frames].sum(axis=1) >= max(min_size, 1)) if len(axes) else np.zeros(1, int)
-        series = (groups.count, groups.total, groups.square)
-        count, total, square = (one[:, rows, frames] for one in series)
-        return GroupSums(groups.axes, groups.codes[rows], groups.size[rows, frames], count, total, square)
+    @property
+    def threads(self) -> int:
+        return self._wide.source.threads
+
+    def sums_of(self, sets: Sequence[Sequence[int]], min_size: float = 1) -> Iterator[GroupSums]:
+        frames = slice(self._first, self._last)
+        for groups in self._wide.sums_of(sets, min_size):
+            large = groups.size[:, frames].sum(axis=1) >= max(min_size, 1)
+            rows = np.flatnonzero(large) if groups.axes else np.zeros(1, int)
+            series = (groups.contexts, groups.total, groups.square)
+            contexts, total, square = (one[:, rows, frames] for one in series)
+            yield replace(groups, codes=groups.codes[rows], contexts=contexts, total=total, square=square)
 
     def atoms(self, segments: Sequence[Segment], spans: Sequence[tuple[int, int]] | None = None) -> AtomSums:
         asked = [(k, k + 1) for k in range(self._last - self._first)] if spans is None else spans

@@ -28,7 +28,7 @@ def of_atoms(atoms: AtomSums, column: int | None) -> GroupSums:
         part[:, inside].sum(axis=1)[:, None, :] for part in (atoms.count, atoms.total, atoms.square)
     )
     size = atoms.size[inside].sum(axis=0)[None, :]
-    return GroupSums((), np.zeros((1, 0), dtype=np.int32), size, count, total, square)
+    return GroupSums.of((), np.zeros((1, 0), dtype=np.int32), size, count, total, square)
 
 
 def record(signal: Signal, plan: Plan, source: SumsSource, groups: GroupSums, base: GroupSums) -> dict[str, Any] | None:
@@ -95,7 +95,9 @@ def series(verse: Verse, evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
     if verse.type.family == "New":
         period = (bounds[:, 0] - evidence["at_ms"]) // period_ms(verse["time_period"])
         starts = np.flatnonzero(np.diff(period, prepend=period[0] - 1))
-        groups, base = (replace(part, size=np.add.reduceat(part.size, starts, axis=1)) for part in (groups, base))
+        groups, base = (
+            replace(part, contexts=np.add.reduceat(part.contexts, starts, axis=2)) for part in (groups, base)
+        )
         bounds = np.stack([bounds[starts, 0], bounds[np.append(starts[1:], len(bounds)) - 1, 1]], axis=1)
     inside, whole = (per_frame(verse, part, evidence["offset"]) for part in (groups, base))
     return [
@@ -152,7 +154,7 @@ def _sums_of(kept: Mapping[str, Sequence[float]]) -> GroupSums:
     count, total, square = (
         np.array([[kept.get(name, kept["size"])]], dtype=np.float64) for name in ("count", "total", "square")
     )
-    return GroupSums((), np.zeros((1, 0), dtype=np.int32), size, count, total, square)
+    return GroupSums.of((), np.zeros((1, 0), dtype=np.int32), size, count, total, square)
 
 
 def _questions(bounds: NDArray[np.int64]) -> tuple[SourceQuestion, ...]:

@@ -8,8 +8,8 @@ beside everybody else. All other segments, the judged window and all thresholds 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -130,8 +130,11 @@ class Excused(Wrapped):
         self._whole = whole
         self._cases = _cases(source, left_out, judged_ms, residuals or {})
 
-    def sums(self, axes: Sequence[int], min_size: float = 1) -> GroupSums:
-        groups = self._source.sums(axes, min_size)
+    def sums_of(self, sets: Sequence[Sequence[int]], min_size: float = 1) -> Iterator[GroupSums]:
+        return map(self._excused, self._source.sums_of(sets, min_size))
+
+    def _excused(self, groups: GroupSums) -> GroupSums:
+        axes = groups.axes
         for case in self._cases:
             if not len(axes):  # everybody changes by as much as the segment does
                 groups = self._everybody(groups, case)
@@ -180,13 +183,10 @@ class Excused(Wrapped):
         member = _members(self.axes, parts, case.segment)
         others = groups.size[0] - parts.size[member].sum(axis=0)
         after = _usual(parts, member, others, case, whole=self._whole)
-        return replace(
-            groups,
-            size=groups.size + (after.size - parts.size).sum(axis=-2),
-            count=groups.count + (after.count - parts.count).sum(axis=-2)[:, None],
-            total=groups.total + (after.total - parts.total).sum(axis=-2)[:, None],
-            square=groups.square + (after.square - parts.square).sum(axis=-2)[:, None],
-        )
+        sums, old, new = ((each.size, each.count, each.total, each.square) for each in (groups, parts, after))
+        moved = [now - was for now, was in zip(new, old, strict=True)]
+        changed = (one + by.sum(axis=-2, keepdims=True) for one, by in zip(sums, moved, strict=True))
+        return GroupSums.of(groups.axes, groups.codes, *changed)
 
 
 def _cases(
@@ -248,4 +248,6 @@ def _usual(sums: Sums, member: Mask, others: Floats, case: _Case, *, whole: bool
         count[metric][cells] = filled
         for part in (total, square):
             part[metric][cells] = filled * (part[metric][rows][:, usual].sum() / known)
-    return replace(sums, size=size, count=count, total=total, square=square)
+    if isinstance(sums, GroupSums):
+        return GroupSums.of(sums.axes, sums.codes, size, count, total, square)
+    return AtomSums(sums.member, size, count, total, square)

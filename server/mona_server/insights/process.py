@@ -31,6 +31,9 @@ SCHEDULE_S = 5.0
 LINGER_S = 10.0
 """The worker stays so long after its last work."""
 END_S = 10.0
+KEPT = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(512 * 2**20)}
+"""For the worker's glibc: what an array leaves is kept for the next one instead of being fetched from the system again, page
+by page, which takes a twentieth of a search. The worker is gone soon."""
 
 
 def clock() -> datetime:
@@ -42,6 +45,7 @@ def serve(settings: Settings, stop: threading.Event) -> None:
     """Run what is due and what people ask for, until ``stop`` is set. The current run is then given up, and repeated later."""
     worker: BaseProcess | None = None
     context = multiprocessing.get_context("spawn")
+    os.environ.update(KEPT | os.environ)
     first = True
     looked_at = 0.0
     with Store.open(settings.data_dir, settings) as store:

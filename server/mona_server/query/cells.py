@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mona_server.detect.source import Floats
 from mona_server.query.rows import BLOCK_ROWS, Codes
-from mona_server.query.threads import in_threads
+from mona_server.threads import in_threads
 
 SPARE_CELLS = 1_000_000
 """So many more cells than rows are still counted in an array."""
@@ -129,10 +129,10 @@ def _count(cell: NDArray[Any], cells: int, sign: Floats | None, threads: int) ->
             rows = slice(low, low + step)
             sizes[part] += np.bincount(cell[rows], None if sign is None else sign[rows], cells + 1)[:cells]
 
-    in_threads(count, parts, threads)
+    in_threads(count, range(parts), threads)
     return np.asarray(sizes.sum(axis=0))
 
 
 def _blocks(work: Callable[[slice], object], rows: int, threads: int) -> None:
     starts = range(0, rows, BLOCK_ROWS)
-    in_threads(lambda i: work(slice(starts[i], starts[i] + BLOCK_ROWS)), len(starts), threads)
+    in_threads(lambda start: work(slice(start, start + BLOCK_ROWS)), starts, threads)

@@ -17,8 +17,8 @@ from mona_server.query.engines.duckdb import unmasked
 from mona_server.query.errors import QueryTooLarge
 from mona_server.query.facts import Facts
 from mona_server.query.frames import frame_sql
-from mona_server.query.threads import ahead, in_threads
 from mona_server.segment import Equals, Segment
+from mona_server.threads import ahead, in_threads
 
 Indexes = NDArray[np.int64]
 Codes = NDArray[np.signedinteger[Any]]
@@ -59,34 +59,24 @@ class Rows:
     """(K+1,): rows ``starts[k]`` to ``starts[k+1]`` are frame k."""
     order: Indexes | None = field(repr=False)
     """Row here → place in the answer of the engine; None: the same order."""
+    cuts: Mapping[int, Effects] = field(default_factory=dict)
+    """Of residuals where they are cut off: they stand uncut among the deviations, see :meth:`values`."""
 
-    def with_residuals(self, effects: Mapping[int, Effects], threads: int) -> Rows:
-        """The same rows with residuals as further metrics, see :meth:`SumsSource.residual`."""
-        residuals = {m: np.empty(len(self.deviations[m])) for m in effects}
-        starts = range(0, int(self.frame_starts[-1]), BLOCK_ROWS)
-
-        def take_off(i: int) -> None:
-            rows = slice(starts[i], starts[i] + BLOCK_ROWS)
-            for m, expected in effects.items():
-                left = self.deviations[m][rows] - expected.constant
-                for codes, effect in zip(self.codes, expected.by_axis, strict=True):
-                    if not isinstance(codes, Elements) and effect.any():
-                        left -= np.append(effect, 0.0)[codes[rows]]  # code -1 adds nothing
-                centre: Floats | float = 0.0
-                if expected.centre is not None:
-                    ends = np.clip(self.frame_starts, rows.start, rows.start + len(left))
-                    centre = np.repeat(expected.centre, ends[1:] - ends[:-1])
-                np.clip(left, centre - expected.limit, centre + expected.limit, out=residuals[m][rows])
-                there = self.present[m]
-                if there is not None:
-                    residuals[m][rows][~there[rows]] = 0.0
-
-        in_threads(take_off, len(starts), threads)
-        return replace(
-            self,
-            deviations=(*self.deviations, *residuals.values()),
-            present=(*self.present, *(self.present[m] for m in residuals)),
-        )
+    def values(self, metric: int, low: int, high: int) -> Floats:
+        """Deviations of rows ``low`` to ``high``; residuals are cut off."""
+        deviations, cut = self.deviations[metric][low:high], self.cuts.get(metric)
+        if cut is None or (cut.limit == np.inf and cut.centre is None):
+            return deviations
+        centre: Floats | float = 0.0
+        if cut.centre is not None:
+            ends = np.clip(self.frame_starts, low, high)
+            rows = ends[1:] - ends[:-1]
+            centre = np.repeat(cut.centre, rows) if (rows > 0).sum() > 1 else float(cut.centre[np.argmax(rows)])
+        values = np.clip(deviations, centre - cut.limit, centre + cut.limit)
+        there = self.present[metric]
+        if there is not None:
+            values *= there[low:high]
+        return values
 
     def some(self, kept: Indexes) -> Rows:
         """These rows (ascending) alone."""
@@ -280,15 +270,15 @@ def _centre(values: Floats, sign: Floats | None, threads: int) -> tuple[NDArray[
         values[rows] -= offset
         values[rows] *= there[rows]
 
-    in_threads(add_up, len(starts), threads)
+    in_threads(add_up, range(len(starts)), threads)
     count, offset = counts.sum(), 0.0
     if count > 0:
         with np.errstate(over="ignore", invalid="ignore"):
             mean = float(totals.sum() / count)
-            in_threads(spread, len(starts), threads)
+            in_threads(spread, range(len(starts)), threads)
             square = float(squares.sum() / count)
         offset = centre(mean, math.sqrt(max(square, 0.0)) if math.isfinite(square) else square)
-    in_threads(move, len(starts), threads)
+    in_threads(move, range(len(starts)), threads)
     return None if there.all() else there, offset
 
 

@@ -1,26 +1,39 @@
 """What the search reads: sums per segment and frame, from signed facts (:class:`SumsSource` of ``detect``).
 
 A source loads the rows of its window once (``rows.py``), as small integer codes and deviations from the offsets, ordered
-by frame. Sets of one or two axes with few cells are summed together (``small_sets.py``); for any other set the rows are
-numbered by segment, without those that are too small (``cells.py``), and summed in a pass of its own (``products.py``).
+by frame. Rows are numbered by segment (``cells.py``) and summed for several sets of axes in one pass (``passes.py``,
+``products.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby, repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mona_server.detect.source import AtomSums, Axis, Effects, Floats, GroupSums, NetValues, SourceQuestion
+from mona_server.detect.source import (
+    AtomSums,
+    Axis,
+    Effects,
+    EverybodySums,
+    Floats,
+    GroupSums,
+    NetValues,
+    SourceQuestion,
+    SumsSource,
+)
 from mona_server.errors import BadRequest
 from mona_server.query.axes import SegmentationOf, no_segmentations
 from mona_server.query.cells import Digit, supported
 from mona_server.query.conditions import Binder, row_filter, segment_sql
 from mona_server.query.facts import Facts
-from mona_server.query.products import Products
+from mona_server.query.passes import Passes
+from mona_server.query.products import Products, Sums
+from mona_server.query.residuals import everybody, taken_off, with_residuals
 from mona_server.query.rows import Codes, Elements, Rows, frame_filter_sql, load_rows, relation_of
-from mona_server.query.small_sets import SmallSets
 from mona_server.segment import Condition, Equals, Range, Segment
 
 Indexes = NDArray[np.int64]
@@ -34,16 +47,17 @@ def open_source(facts: Facts, question: SourceQuestion, segmentation_of: Segment
     return FactSums(facts, question, load_rows(facts, question, segmentation_of))
 
 
-class FactSums:
+class FactSums(SumsSource):
     """Sums for one question over signed facts; the same snapshot always gives the same bits."""
 
-    def __init__(self, facts: Facts, question: SourceQuestion, rows: Rows) -> None:
+    def __init__(
+        self, facts: Facts, question: SourceQuestion, rows: Rows, stretches: Sequence[tuple[int, int]] = ()
+    ) -> None:
         self._facts, self._question, self._rows = facts, question, rows
-        self._products = Products(rows, facts.engine.threads)
-        self._digits = {
-            axis: Digit.of(codes) for axis, codes in enumerate(rows.codes) if not isinstance(codes, Elements)
-        }
-        self._small_sets = SmallSets(self._digits, self.rows, self._products)
+        self._products = Products(rows, facts.engine.threads, stretches)
+        digits = {axis: Digit.of(codes) for axis, codes in enumerate(rows.codes) if not isinstance(codes, Elements)}
+        self._passes = Passes(digits, rows.sign, self.rows, self._products)
+        self._uncut: dict[int, tuple[Effects, Floats]] = {}
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -62,27 +76,44 @@ class FactSums:
         return np.asarray(self._question.edges_ms, np.int64)
 
     @property
+    def threads(self) -> int:
+        return self._products.threads
+
+    @property
     def rows(self) -> int:
         """Fact rows in the window, corrections included."""
         return int(self._rows.frame_starts[-1])
 
-    def sums(self, axes: Sequence[int], min_size: float = 1) -> GroupSums:
-        """All segments over exactly these axes with at least ``min_size`` contexts in all frames together."""
+    def sums_of(self, sets: Sequence[Sequence[int]], min_size: float = 1) -> Iterator[GroupSums]:
+        """Of each set all segments over exactly these axes with at least ``min_size`` contexts in all frames together."""
         min_size = max(min_size, 1)
-        few = self._small_sets.sums(axes, min_size)
-        kept, found = self._grouped(axes, min_size) if few is None else few
-        return GroupSums(tuple(axes), kept, *self._products.split(found))
+        for listed, some in groupby(map(tuple, sets), self._listed):
+            chosen = list(some)
+            if chosen == [()]:
+                yield self._everybody()
+                continue
+            found = map(self._of_items, chosen, repeat(min_size)) if listed else self._passes.sums(chosen, min_size)
+            for axes, (kept, sums) in zip(chosen, found, strict=True):
+                yield GroupSums(axes, kept, **self._products.split(sums))
 
-    def _grouped(self, axes: Sequence[int], min_size: float) -> tuple[Codes, Floats]:
-        """Codes (S, d) and sums (width, K, S) in a pass of its own, of the segments that are large enough."""
+    def _everybody(self) -> GroupSums:
+        """All contexts, which need no look at codes."""
+        sums = everybody(self._rows, range(self._products.metrics), self._products.threads)
+        starts, sign = self._rows.frame_starts, self._rows.sign
+        size = np.diff(starts) if sign is None else np.diff(np.append(0.0, np.cumsum(sign))[starts])
+        parts = (size.astype(np.float64)[None], *(part[:, None] for part in (sums.count, sums.total, sums.square)))
+        return GroupSums.of((), np.zeros((1, 0), np.int32), *parts)
+
+    def _listed(self, axes: Sequence[int]) -> bool:
+        """Is one of them an array field?"""
+        return any(isinstance(self._rows.codes[axis], Elements) for axis in axes)
+
+    def _of_items(self, axes: Sequence[int], min_size: float) -> tuple[Codes, Sums]:
+        """Codes (S, d) and sums over axes of which one is an array field: items are its elements."""
         listed = [item for item in (self._rows.codes[axis] for axis in axes) if isinstance(item, Elements)]
         if len(listed) > 1:
             raise BadRequest("a segment may hold one array field only")
-        sign, threads = self._rows.sign, self._products.threads
-        if not listed:
-            group, kept = supported([self._digits[axis] for axis in axes], self.rows, sign, min_size, threads)
-            return kept, self._products.by_frame([(lambda low, high: group[low:high], len(kept))])[0]
-        origin = listed[0].rows  # items are elements, each with its row
+        origin, sign, threads = listed[0].rows, self._rows.sign, self._products.threads
         items = [
             item.codes if isinstance(item, Elements) else item[origin] for item in (self._rows.codes[a] for a in axes)
         ]
@@ -101,12 +132,36 @@ class FactSums:
             atom = atom64.astype(np.int32)
             bits = (words[pair % len(words)][:, None] >> np.arange(len(part))) & 1
             member = np.concatenate([member[pair // len(words)], bits.astype(bool)], axis=1)
-        (found,) = self._products.by_frame([(lambda low, high: atom[low:high], len(member))], spans=spans)
-        return AtomSums(np.ascontiguousarray(member), *self._products.split(found))
+        asked = [(k, k + 1) for k in range(self._products.frames)] if spans is None else spans
+        (found,) = self._products.by_span([(lambda low, high: atom[low:high], len(member))], asked)
+        groups = GroupSums((), np.zeros((0, 0), np.int32), **self._products.split((found,)))
+        return AtomSums(np.ascontiguousarray(member), groups.size, groups.count, groups.total, groups.square)
 
     def residual(self, effects: Mapping[int, Effects]) -> FactSums:
         """The same source with residuals as further metrics; see :class:`SumsSource`."""
-        return FactSums(self._facts, self._question, self._rows.with_residuals(effects, self._products.threads))
+        return FactSums(self._facts, self._question, with_residuals(self._rows, effects, self._taken_off(effects)))
+
+    def coarser(self, stretches: Sequence[tuple[int, int]]) -> FactSums:
+        """The same source, whose sums are told by frame where that is needed."""
+        return FactSums(self._facts, self._question, self._rows, stretches)
+
+    def everybody(self, effects: Mapping[int, Effects]) -> EverybodySums:
+        """Sums of residuals alone; see :class:`SumsSource`."""
+        first, rows = len(self._rows.deviations), with_residuals(self._rows, effects, self._taken_off(effects))
+        return everybody(rows, range(first, first + len(effects)), self._products.threads)
+
+    def _taken_off(self, effects: Mapping[int, Effects]) -> dict[int, Floats]:
+        """Residuals before they are cut, kept for the next question: it often asks for another cut of the same."""
+        known = {m: uncut for m, (asked, uncut) in self._uncut.items() if m in effects and asked.alike(effects[m])}
+        new = {m: expected for m, expected in effects.items() if m not in known}
+        known |= taken_off(self._rows, new, self._products.threads)
+        self._uncut = {m: (expected, known[m]) for m, expected in effects.items()}
+        return known
+
+    def without_metrics(self) -> FactSums:
+        """The same source, of which only sizes are asked."""
+        rows = replace(self._rows, deviations=(), present=(), offsets=np.zeros(0), cuts={})
+        return FactSums(self._facts, replace(self._question, metrics=()), rows)
 
     def within(self, segment: Segment) -> FactSums:
         """The contexts inside of a segment alone."""

@@ -159,7 +159,7 @@ def test_wild_days_make_everybody_less_surprising() -> None:
     calm, size = rng.standard_normal((900, 2)), rng.uniform(10, 100, 900)
     calm[:, 1] *= 3
     calm[:40, 0] += 20
-    spread = chance.turmoil(calm, size)
+    spread = chance.turmoil(calm, chance.alike(size))
     assert spread[:, 0].max() < 1.25
     assert spread[:, 1] == pytest.approx(3, rel=0.2)
 

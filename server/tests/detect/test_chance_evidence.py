@@ -29,7 +29,7 @@ def groups(rng: np.random.Generator, axes: tuple[int, ...], segments: int) -> Gr
     size = rng.poisson(30, (segments, 56)).astype(float)
     total = rng.standard_normal((1, segments, 56)) * np.sqrt(size)
     square = size * rng.uniform(0.8, 1.2, (1, segments, 56))
-    return GroupSums(axes, np.zeros((segments, len(axes)), np.int32), size, size[None], total, square)
+    return GroupSums.of(axes, np.zeros((segments, len(axes)), np.int32), size, size[None], total, square)
 
 
 def taken(
@@ -88,9 +88,9 @@ def test_a_placebo_day_is_as_often_the_furthest_out_as_the_last_day() -> None:
         square = size[None] * (1 + total.var() / 25)
         everybody = (one.sum(axis=-2, keepdims=True) for one in (size, size[None], total, square))
         setting = Setting(Statistic.AVERAGE, "reference", windows, (0,), (0,), 0.05)
-        evidence = Evidence(setting, GroupSums((), np.zeros((1, 0), np.int32), *everybody))
+        evidence = Evidence(setting, GroupSums.of((), np.zeros((1, 0), np.int32), *everybody))
         codes = np.arange(300, dtype=np.int32)[:, None]
-        evidence.add(Block(GroupSums((0,), codes, size, size[None], total, square), (1,)))
+        evidence.add(Block(GroupSums.of((0,), codes, size, size[None], total, square), (1,)))
         judging = Judging(evidence, NO_SOURCE, base_allowed=False)
         above.append(float((judging.placebo_maxima(0) > judging.scores(0)[1].max()).mean()))
     assert np.mean(above) == pytest.approx(

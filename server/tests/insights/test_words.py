@@ -118,7 +118,7 @@ def test_mix_share_tells_mix_from_rate() -> None:
     def sums(counts: list[list[float]], means: list[list[float]]) -> GroupSums:
         count = np.array([counts])
         total = count * np.array([means])
-        return GroupSums((0,), np.zeros((len(counts), 1), np.int32), count[0], count, total, total)
+        return GroupSums.of((0,), np.zeros((len(counts), 1), np.int32), count[0], count, total, total)
 
     target, benchmark = Span(1, 2), Span(0, 1)
     assert mix_share(sums([[50, 90], [50, 10]], [[1, 1], [5, 5]]), target, benchmark) == pytest.approx(1)

@@ -189,6 +189,20 @@ def test_many_rows_and_values_sum_like_the_table(new_lab: Any) -> None:
             assert_same(mine, his, chosen, min_size=3)
     rest, expected = mine.residual({0: effects(mine)}), his.residual({0: effects(his)})
     np.testing.assert_allclose(rest.sums((0,)).total[2], expected.sums((0,)).total[2], rtol=1e-9, atol=1e-6)
+    coarse, stretches = rest.coarser(((0, 2), (2, 3), (3, 4))), (slice(0, 2), slice(2, 4), slice(0, 4))
+    for chosen in ((), (0,), (0, 2)):
+        fine, told = rest.sums(chosen), coarse.sums(chosen)
+        np.testing.assert_array_equal(fine.contexts, told.contexts)
+        np.testing.assert_array_equal(fine.total_of(2), told.total_of(2))
+        for metric, frames in itertools.product(range(3), stretches):
+            np.testing.assert_allclose(fine.over(metric, frames), told.over(metric, frames), rtol=1e-9, atol=1e-6)
+    with pytest.raises(ValueError, match="cut a stretch"):
+        coarse.sums((0,)).over(0, slice(1, 3))
+    whole, told_whole = mine.everybody({0: effects(mine)}), his.everybody({0: effects(his)})
+    for part in ("count", "total", "square"):
+        np.testing.assert_allclose(getattr(whole, part), getattr(told_whole, part), rtol=1e-9, atol=1e-3)
+    for sizes in (mine.without_metrics(), his.without_metrics()):
+        np.testing.assert_array_equal(sizes.sums((0, 1)).size, mine.sums((0, 1)).size)
 
 
 def large(folder: Path, engine: DuckEngine, rows: int = 20_000) -> FactSums:

@@ -167,7 +167,7 @@ def ratio_drift(scene: Scene) -> Levels:
     )
     levels, infinite = level(target.mean, benchmark.mean, union.std)
     usable = (target.count >= 2) & (benchmark.count >= 2)
-    count = scene.groups.count[scene.metric][:, plan.union].sum(axis=1)
+    count = scene.groups.count_of(scene.metric)[:, plan.union].sum(axis=1)
     return Levels(target.mean, benchmark.mean, union.std, levels, infinite, usable, count)
 
 
@@ -178,8 +178,8 @@ def series_drift(scene: Scene) -> Levels:
     """
     plan, groups, m = scene.plan, scene.groups, scene.metric
     if scene.verse.type.has_metrics:
-        series = groups.total[m] + scene.offset * groups.count[m]
-        counts = groups.count[m]
+        series = groups.total[m] + scene.offset * groups.count_of(m)
+        counts = groups.count_of(m)
     else:
         series = counts = groups.size
     first, second = plan.whole_of(plan.target), plan.whole_of(plan.benchmark)

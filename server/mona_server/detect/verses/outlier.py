@@ -40,7 +40,7 @@ def ratio_outlier(scene: Scene) -> Levels:
     inside, whole = (existence(groups, scene.metric, frames) for groups in (scene.groups, scene.base))
     benchmark, std = (np.full_like(inside.mean, number) for number in (whole.mean[0], whole.std[0]))
     levels, infinite = level(inside.mean, benchmark, std)
-    count = scene.groups.count[scene.metric][:, frames].sum(axis=1)
+    count = scene.groups.count_of(scene.metric)[:, frames].sum(axis=1)
     return Levels(inside.mean, benchmark, std, levels, infinite, inside.count >= 2, count)
 
 

@@ -40,7 +40,7 @@ def series_of(scene: Scene) -> Floats:
     statistic = scene.verse.type.statistic
     if statistic is Statistic.SIZE:
         return groups.size
-    count = groups.count[m]
+    count = groups.count_of(m)
     total: Floats = groups.total[m] + scene.offset * count
     if statistic is Statistic.SUM:
         return total
@@ -72,7 +72,7 @@ def sudden_change(scene: Scene) -> Levels:
     limit = np.where(last > high, high, np.where(last < low, low, np.nan))
     std = np.abs(limit - median)
     levels, infinite = level(last, limit, std)
-    counts = scene.groups.count[scene.metric] if scene.verse.type.has_metrics else scene.groups.size
+    counts = scene.groups.count_of(scene.metric) if scene.verse.type.has_metrics else scene.groups.size
     if scene.verse.type.statistic is Statistic.RATIO:
         counts = scene.groups.size
     count = counts[:, span.frames].sum(axis=1)

@@ -35,7 +35,7 @@ def statistic_of(scene: Scene, groups: GroupSums) -> tuple[Floats, Floats]:
             indicator = existence(groups, m, frames)
             return indicator.mean, indicator.count
         case Statistic.SUM:
-            count = groups.count[m][:, frames].sum(axis=1)
+            count = groups.count_of(m)[:, frames].sum(axis=1)
             return groups.total[m][:, frames].sum(axis=1) + scene.offset * count, count
         case Statistic.STD:
             inside = moments(groups, m, scene.offset, frames)

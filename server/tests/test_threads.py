@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from mona_server.query.threads import ahead, in_threads
+from mona_server.threads import ahead, in_threads
 
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_every_piece_is_done_once(threads: int) -> None:
     done: list[int] = []
-    in_threads(done.append, 50, threads)
+    in_threads(done.append, range(50), threads)
     assert sorted(done) == list(range(50))
 
 
@@ -23,7 +23,7 @@ def test_what_a_piece_raises_is_raised(threads: int) -> None:
             raise ValueError("piece 7")
 
     with pytest.raises(ValueError, match="piece 7"):
-        in_threads(work, 20, threads)
+        in_threads(work, range(20), threads)
     with pytest.raises(ValueError, match="piece 7"):
         list(ahead(work, range(20), threads))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mona_server.query import cells, products, small_sets
+from mona_server.detect.source import Effects
+from mona_server.query import cells, passes, products
 from mona_server.query.cells import Digit, supported
+from mona_server.query.passes import Passes
 from mona_server.query.products import Products
 from mona_server.query.rows import Rows
-from mona_server.query.small_sets import SmallSets
 
 
 @dataclass(frozen=True)
@@ -40,21 +41,21 @@ class Case:
         made = Rows((), codes, sign, deviations, (None, there), np.zeros(2), starts, None)
         return cls(made, codes, {axis: Digit.of(code) for axis, code in enumerate(codes)})
 
-    def small_sets(self, threads: int = 1) -> SmallSets:
-        return SmallSets(self.digits, len(self.codes[0]), Products(self.rows, threads))
+    def passes(self, threads: int = 1) -> Passes:
+        return passes_of(self, Products(self.rows, threads))
 
     def grouped(self, axes: Sequence[int], min_size: float) -> dict[tuple[int, ...], Any]:
         """Codes → (width, K), in a pass of its own."""
         rows, digits = len(self.codes[0]), [self.digits[axis] for axis in axes]
         group, kept = supported(digits, rows, self.rows.sign, min_size, 2)
-        (found,) = Products(self.rows, 1).by_frame([(lambda low, high: group[low:high], len(kept))])
-        return by_codes((kept, found))
+        ((found,),) = Products(self.rows, 1).by_frame([(lambda low, high: group[low:high], len(kept))])
+        return by_codes((kept, (found,)))
 
     def naive(self, axes: Sequence[int], min_size: float) -> dict[tuple[int, ...], Any]:
         """Codes → (width, K), row by row."""
         sign = np.ones(len(self.codes[0])) if self.rows.sign is None else self.rows.sign
         x, y = self.rows.deviations
-        columns = np.stack([np.ones(len(x)), x, y, x * x, y * y, np.asarray(self.rows.present[1], float)])
+        columns = np.stack([np.ones(len(x)), np.asarray(self.rows.present[1], float), x, y, x * x, y * y])
         starts = self.rows.frame_starts
         found: dict[tuple[int, ...], Any] = {} if axes else {(): np.zeros((6, len(starts) - 1))}
         for frame in range(len(starts) - 1):
@@ -65,8 +66,12 @@ class Case:
         return {key: sums for key, sums in found.items() if not axes or sums[0].sum() >= min_size}
 
 
+def passes_of(case: Case, products: Products) -> Passes:
+    return Passes(case.digits, case.rows.sign, len(case.codes[0]), products)
+
+
 def by_codes(found: tuple[Any, Any]) -> dict[tuple[int, ...], Any]:
-    kept, sums = found
+    kept, (sums,) = found
     assert kept.tolist() == sorted(kept.tolist())
     return {tuple(codes): sums[:, :, s] for s, codes in enumerate(kept.tolist())}
 
@@ -91,71 +96,77 @@ SETS = [axes for depth in range(4) for axes in itertools.combinations(range(4), 
 def test_cells_and_groups_are_the_sums_of_their_rows(
     seed: int, rows: int, frames: int, signed: bool, min_size: int
 ) -> None:
-    """Small sets together and any set in a pass of its own: a loop over the rows gives the same, and they the same bits."""
+    """All sets in shared passes and each in a pass of its own: a loop over the rows gives the same, and they the same bits."""
     case = Case.of(seed, rows, frames=frames, signed=signed)
-    small = case.small_sets()
-    for axes in SETS:
-        naive = case.naive(axes, min_size)
-        few = small.sums(axes, min_size)
+    for axes, found in zip(SETS, case.passes().sums(SETS, min_size), strict=True):
         grouped = case.grouped(axes, min_size)
-        assert_same(grouped, naive)
-        if few is not None:
-            together = by_codes(few)
-            assert {key: sums.tobytes() for key, sums in together.items()} == {
-                key: sums.tobytes() for key, sums in grouped.items()
-            }
-
-
-def test_sets_with_many_cells_get_a_pass_of_their_own() -> None:
-    """With 200 rows a frame there is room for 25 cells together, or 100 for a set alone."""
-    small = Case.of(1, 600).small_sets()
-    assert small.sums((0, 2), 1) is not None
-    assert small.sums((1, 3), 1) is None
+        assert_same(grouped, case.naive(axes, min_size))
+        together = by_codes(found)
+        assert {key: sums.tobytes() for key, sums in together.items()} == {
+            key: sums.tobytes() for key, sums in grouped.items()
+        }
 
 
 def test_axes_may_be_asked_for_in_any_order() -> None:
     """Codes come in the order of the axes that were asked for."""
     case = Case.of(2, 3000)
-    found = case.small_sets().sums((2, 0), 1)
-    assert found is not None
+    (found,) = case.passes().sums([(2, 0)], 1)
     assert_same(by_codes(found), case.naive((2, 0), 1))
 
 
-def test_what_was_asked_before_does_not_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any order of questions, any number of threads, and nothing kept at all: the same bytes."""
+@pytest.mark.parametrize("room", [0, 10_000, 10**9])
+def test_what_shares_a_pass_does_not_change_a_bit(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    """Any order of sets, any number of threads, and any number of sets in a pass: the same bytes."""
     case = Case.of(3, 5000, signed=True)
 
-    def answers(order: Sequence[tuple[int, ...]], threads: int) -> dict[tuple[int, ...], tuple[bytes, bytes] | None]:
-        small = case.small_sets(threads)
-        found = {axes: small.sums(axes, 1) for axes in order}
-        return {axes: None if one is None else (one[0].tobytes(), one[1].tobytes()) for axes, one in found.items()}
+    def answers(order: Sequence[tuple[int, ...]], threads: int) -> dict[tuple[int, ...], tuple[bytes, bytes]]:
+        found = zip(order, case.passes(threads).sums(order, 1), strict=True)
+        return {axes: (codes.tobytes(), sums.tobytes()) for axes, (codes, (sums,)) in found}
 
-    first = answers(SETS, 1)
-    assert sum(one is not None for one in first.values()) > 8
-    assert answers(SETS[::-1], 3) == first
-    assert all(answers([axes], 1)[axes] == first[axes] for axes in SETS)
-    monkeypatch.setattr(SmallSets, "_fitting", lambda *_: set())
+    first = {axes: answers([axes], 1)[axes] for axes in SETS}
+    monkeypatch.setattr(passes, "PASS_BYTES", room)
     assert answers(SETS, 1) == first
+    assert answers(SETS[::-1], 3) == first
 
 
-def test_what_is_kept_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sums that do not fit any more are made anew, and are right."""
-    monkeypatch.setattr(small_sets, "CELLS_BYTES", 8 * 6 * 3 * 100)
+def test_stretches_tell_the_same_over_their_frames() -> None:
+    """Contexts and totals of residuals by frame have the same bits; the rest is added up over the frames of each stretch."""
+    case = Case.of(8, 3000, frames=7)
+    rows = replace(case.rows, cuts={1: Effects((), limit=1.0)})
+    stretches = ((0, 3), (3, 4), (4, 7))
+    for axes in ((), (0,), (1, 3)):
+        fine, coarse = (
+            dict(
+                zip(
+                    ("codes", "sums"), next(iter(passes_of(case, Products(rows, 2, some)).sums([axes], 1))), strict=True
+                )
+            )
+            for some in ((), stretches)
+        )
+        (every,), (followed, whole) = fine["sums"], coarse["sums"]
+        np.testing.assert_array_equal(fine["codes"], coarse["codes"])
+        np.testing.assert_array_equal(every[[0, 1, 3]], followed)
+        added = np.stack([every[2:, a:b].sum(axis=1) for a, b in stretches], axis=1)
+        np.testing.assert_allclose(whole, added, rtol=1e-12, atol=1e-12)
+
+
+def test_a_pass_holds_no_more_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums of sets that share a pass fit into what a pass may take, and a set that does not fit is alone."""
+    monkeypatch.setattr(passes, "PASS_BYTES", 100_000)
     case = Case.of(4, 5000)
-    small = case.small_sets()
-    for axes in SETS:
-        found = small.sums(axes, 1)
-        if found is not None:
-            assert_same(by_codes(found), case.naive(axes, 1))
-    assert 0 < sum(kept.nbytes for kept in small._kept.values()) <= small_sets.CELLS_BYTES
+    taken: list[list[int]] = []
+    plain = Products.by_frame
 
+    def watched(self: Products, groupings: Any, *rest: Any) -> Any:
+        found = plain(self, groupings, *rest)
+        taken.append([sums.nbytes for (sums,) in found])
+        return found
 
-def test_an_answer_cannot_spoil_the_next_one() -> None:
-    """Answers may be views of what is kept, so nobody can write into them."""
-    found = Case.of(5, 5000).small_sets().sums((2, 3), 1)
-    assert found is not None
-    with pytest.raises(ValueError, match="read-only"):
-        found[1][:] = 0
+    monkeypatch.setattr(Products, "by_frame", watched)
+    for axes, found in zip(SETS, case.passes().sums(SETS, 1), strict=True):
+        assert_same(by_codes(found), case.naive(axes, 1))
+    assert 1 < len(taken) < len(SETS)
+    assert all(sum(sizes) <= 100_000 or len(sizes) == 1 for sizes in taken)
 
 
 @pytest.mark.parametrize("spare", [0, 1_000_000])
@@ -172,6 +183,5 @@ def test_long_frames_are_summed_in_blocks(monkeypatch: pytest.MonkeyPatch) -> No
     """A frame that is longer than a block has the sum of its blocks."""
     case = Case.of(7, 2000)
     monkeypatch.setattr(products, "BLOCK_BYTES", 8 * 6 * 100)
-    found = case.small_sets().sums((0, 1), 1)
-    assert found is not None
+    (found,) = case.passes().sums([(0, 1)], 1)
     assert_same(by_codes(found), case.naive((0, 1), 1))
