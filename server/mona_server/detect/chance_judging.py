@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mona_server.detect import chance
+from mona_server.detect import chance, chance_dispersion
 from mona_server.detect.chance_evidence import Evidence
 from mona_server.detect.chance_series import MIN_JUDGED, Stats
 from mona_server.detect.deviates import joint_z
@@ -143,7 +143,7 @@ class Judging:
         )
         windows = self.setting.windows
         dof = len(windows.learn) - (windows.cycle if len(windows.learn) >= 3 * windows.cycle else 1)
-        pooled = chance.pooled_dispersion(
+        pooled = chance_dispersion.pooled_dispersion(
             stats.between,
             stats.row_variance,
             self.size,
@@ -158,11 +158,11 @@ class Judging:
         if self.setting.comparison != "reference":
             ratio = stats.between / np.maximum(pooled.value, 1e-300)
             kurtosis = self.setting.shapes[test].kurtosis / np.maximum(stats.target_exposure, 1.0)
-            unsure = chance.unsure_of_dispersion(ratio, np.minimum(stats.frames - 1, dof), kurtosis)
+            unsure = chance_dispersion.unsure_of_dispersion(ratio, np.minimum(stats.frames - 1, dof), kurtosis)
             least = self.evidence.least_variance(test)
             return replace(joined, pooled=np.maximum(pooled.value, least), unsure=unsure)
         ratio = stats.between / np.maximum(pooled.value, 1e-300)
-        unsure = chance.unsure_of_dispersion(ratio, np.minimum(stats.frames - 1, dof), np.zeros(len(ratio)))
+        unsure = chance_dispersion.unsure_of_dispersion(ratio, np.minimum(stats.frames - 1, dof), np.zeros(len(ratio)))
         return replace(joined, turmoil=self.turmoil(joined, stats.change), unsure=unsure)
 
     def turmoil(self, part: Joined, change: Floats) -> Floats:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any, Literal
 
 from mona_server.errors import BadRequest
@@ -166,18 +167,25 @@ class Facts:
         """
         time = self.time_axis(axis)
         wanted = list(dict.fromkeys(self.column(name) for name in fields))
-        files = self.files_between(axis, from_ms, to_ms)
         parts = []
-        if files:
+
+        def whole(file: File) -> bool:
+            """Is every row of it in the range? Then its times need not be read."""
+            after, before = from_ms is None or file.min_ms >= from_ms, to_ms is None or file.max_ms < to_ms
+            return time.field == "MONA_TIMESTAMP" and after and before
+
+        for all_of_it, some in groupby(self.files_between(axis, from_ms, to_ms), whole):
+            files = list(some)
             source = f"read_parquet({file_list([f.path for f in files])}, union_by_name=true)"
             there = frozenset[str]().union(*(f.columns for f in files))
-            parts.append(self._part(source, there, time, wanted, from_ms, to_ms, revision=revision))
+            between = None if all_of_it else (from_ms, to_ms)
+            parts.append(self._part(source, there, time, wanted, between, revision=revision))
         if self.pending_rows:
             parts.append(
-                self._part("pending", set(self.pending), time, wanted, from_ms, to_ms, clean=True, revision=revision)
+                self._part("pending", set(self.pending), time, wanted, (from_ms, to_ms), clean=True, revision=revision)
             )
         if not parts:
-            parts.append(self._part("(SELECT 1) AS nothing", set(), time, wanted, 1, 0, revision=revision))
+            parts.append(self._part("(SELECT 1) AS nothing", set(), time, wanted, (1, 0), revision=revision))
         return "(" + " UNION ALL ".join(parts) + ")"
 
     def parts(self, max_rows: int) -> Iterator[Facts]:
@@ -209,12 +217,13 @@ class Facts:
         there: Collection[str],
         time: Column,
         wanted: Sequence[Column],
-        from_ms: int | None,
-        to_ms: int | None,
+        between: tuple[int | None, int | None] | None,
         *,
         clean: bool = False,
         revision: bool = False,
     ) -> str:
+        """``between``: the range of times; None: all rows are in it."""
+
         def typed(physical: str, sql_type: str) -> str:
             if physical not in there:
                 return f"CAST(NULL AS {sql_type})"
@@ -230,14 +239,15 @@ class Facts:
             items.append(f"{typed(column.physical, column.sql_type)} AS {column.sql}")
             if column.lists:
                 items.append(f"{typed(column.physical + '[]', column.sql_type + '[]')} AS {column.list_sql}")
-        where = [f"{t} IS NOT NULL"]
+        where = [] if between is None else [f"{t} IS NOT NULL"]
+        from_ms, to_ms = between or (None, None)
         if from_ms is not None:
             where.append(f"{t} >= {int(from_ms)}")
         if to_ms is not None:
             where.append(f"{t} < {int(to_ms)}")
         if self.as_of is not None and "MONA_REVISION" in there:
             where.append(f"{quoted('MONA_REVISION')} <= {int(self.as_of)}")
-        return f"SELECT {', '.join(items)} FROM {source} WHERE {' AND '.join(where)}"
+        return f"SELECT {', '.join(items)} FROM {source} WHERE {' AND '.join(where) or 'TRUE'}"
 
 
 def _kind(type_: str) -> Kind:

@@ -1,4 +1,4 @@
-"""How surprising is a change: deviates, tails, pooling and limits, against exact laws and simulations."""
+"""How surprising is a change: deviates, tails and limits, against exact laws and simulations."""
 
 from __future__ import annotations
 
@@ -73,57 +73,6 @@ def test_small_segments_may_have_heavier_tails_than_large_ones() -> None:
     upper = chance.tail_weights(placebo.astype(np.float32), size)[:, 1]
     assert upper[size < 60].mean() > 0.12
     assert upper[size > 1500].mean() < 0.05
-
-
-def test_pooling_beats_each_segments_own_dispersion() -> None:
-    """With few frames the shrunk dispersion is closer to the truth than the segment's own."""
-    rng = np.random.default_rng(0)
-    candidates, frames = 800, 30
-    size = np.exp(rng.uniform(4, 8, candidates))
-    true = np.exp(0.2 * np.log(size) - 1 + 0.1 * rng.standard_normal(candidates))
-    noise = true[:, None] * rng.standard_normal((candidates, frames)) ** 2
-    halves = (noise[:, ::2].mean(axis=1), noise[:, 1::2].mean(axis=1))
-    own = noise.mean(axis=1)
-    pooled = chance.pooled_dispersion(
-        own, np.ones(candidates), size, halves, None, frames - 1, np.zeros(candidates, np.intp)
-    )
-    error = np.abs(np.log(pooled.value / true)).mean()
-    assert error < 0.5 * np.abs(np.log(own / true)).mean()
-    assert 0 <= pooled.own_weight < 0.6
-
-
-def test_where_days_of_a_week_move_together_depends_on_the_fields() -> None:
-    """Products change by the week, and shifts do not: each is as unsure as its own kind, also where its own weeks are few."""
-    rng = np.random.default_rng(14)
-    kind = np.repeat(np.arange(20), 100)
-    truth = np.where(kind < 10, 1.0, 3.0)
-    between = rng.chisquare(60, 2000) / 60
-    weekly = truth * rng.chisquare(9, 2000) / 9
-    halves = (between, between)
-    ones = np.ones(2000)
-    pooled = chance.pooled_dispersion(between, ones, 100 * ones, halves, weekly, 63, kind).value
-    together = chance.pooled_dispersion(between, ones, 100 * ones, halves, weekly, 63, 0 * kind).value
-    assert pooled[kind < 10].mean() == pytest.approx(1, abs=0.15)
-    assert pooled[kind >= 10].mean() == pytest.approx(3, abs=0.5)
-    assert together[kind < 10].mean() > 1.2
-
-
-def test_what_kinds_have_in_common_is_nothing_where_they_are_alike() -> None:
-    """The share of a kind that is believed grows with how much kinds differ and how many belong to it."""
-    rng = np.random.default_rng(15)
-    kind, usable = rng.integers(0, 50, 2000), np.ones(2000, bool)
-    noise, effect = rng.normal(0, 0.5, 2000), rng.normal(0, 0.5, 50)
-    assert np.abs(chance.kind_effects(noise, usable, kind)).max() < 0.1
-    found = chance.kind_effects(noise + effect[kind], usable, kind)
-    assert np.corrcoef(found, effect[kind])[0, 1] > 0.98
-    assert (chance.kind_effects(noise, usable, 0 * kind) == 0).all()
-
-
-def test_few_candidates_are_not_pooled() -> None:
-    """Without enough to learn from, the larger of both estimates stands."""
-    two = np.array([2.0, 0.5])
-    pooled = chance.pooled_dispersion(two, np.ones(2), np.ones(2), (two, two), None, 20, np.zeros(2, np.intp))
-    assert pooled.value.tolist() == [2.0, 1.0]
 
 
 def test_metrics_share_the_rate_and_each_has_its_own_limit() -> None:
