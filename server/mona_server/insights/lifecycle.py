@@ -55,12 +55,18 @@ class Insight:
     previous_id: str | None = None
     found: tuple[int, ...] = field(default=(), repr=False)
     """T of the runs that found it, ascending. Empty where their findings were taken back; ``last_s`` is then the last of them."""
+    earlier: int = 0
+    """How many findings came before those: a run at T asks for the last two before T and for all after it."""
     seen: Draft | None = field(default=None, repr=False)
     """What the run of this change found; None when it found nothing new about it."""
 
     @property
     def open(self) -> bool:
         return self.state in ("new", "ongoing", "recovering")
+
+    def past(self, at_s: int) -> bool:
+        """Had it been closed for more than 14 days before T, for good? Then a run at T may name it, and no more."""
+        return self.state == "resolved" and max(self.last_s, self.resolved_s or 0) < at_s - REOPEN_S
 
     @property
     def closed_by_configuration(self) -> bool:
@@ -149,12 +155,21 @@ class Judged:
         """The runs of a verse."""
         return cls(tuple(sorted(set(times))), stays_s(verse))
 
+    @staticmethod
+    def since(known: Sequence[Insight], at_s: int) -> int:
+        """The T from which runs have to be known for a run at ``at_s``."""
+        return min([at_s, *(_times(insight)[0] for insight in known if not insight.past(at_s))])
+
     def open_at(self, insight: Insight, at_s: int) -> bool:
         """Was the insight open at T, or would a finding at T have been open until it was found next?"""
-        return not insight.closed_by_configuration and any(self._closed_s(*gap) is None for gap in _gaps(insight, at_s))
+        if insight.past(at_s) or insight.closed_by_configuration:
+            return False
+        return any(self._closed_s(*gap) is None for gap in _gaps(insight, at_s))
 
     def continues(self, insight: Insight, at_s: int) -> bool:
         """Is a finding at T one of this insight: open then, or closed for no more than 14 days?"""
+        if insight.past(at_s):
+            return False
         if insight.closed_by_configuration:
             return at_s - (insight.resolved_s or insight.last_s) <= REOPEN_S
         for found_s, again_s in _gaps(insight, at_s):
@@ -165,9 +180,10 @@ class Judged:
 
     def settled(self, insight: Insight) -> Insight:
         """As the runs left it."""
-        insight = replace(insight, occurrences=len(insight.found))
+        insight = replace(insight, occurrences=insight.earlier + len(insight.found))
         if insight.found:
-            insight = replace(insight, first_s=insight.found[0], last_s=insight.found[-1])
+            first_s = insight.first_s if insight.earlier else insight.found[0]
+            insight = replace(insight, first_s=first_s, last_s=insight.found[-1])
         if insight.closed_by_configuration:
             return insight
         times = _times(insight)
@@ -242,7 +258,7 @@ def after_run(
         found.append(after.id)
         events += [Event(kind, after.id) for kind in happened]
     for before in known:
-        if before.id in changed:
+        if before.id in changed or before.past(at_s):
             continue
         without = replace(
             before,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -26,19 +27,24 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{uuid.uuid4().hex[:20]}"
 
 
-def known(connection: Connection, tenant: str, verse: Verse, since_s: int) -> list[Insight]:
-    """The verse's insights that are open, or were resolved or last seen at ``since_s`` or later."""
-    c, o = insights.c, insight_occurrences.c
-    where = (
-        *of_verse(tenant, verse),
-        c.state.in_(("new", "ongoing", "recovering")) | ((c.state == "resolved") & (c.last_s >= since_s)),
-    )
-    occurred = select(o.insight_id, o.timestamp_s).join(insights, c.id == o.insight_id).where(*where)
-    found: dict[str, list[int]] = {}
-    for row in connection.execute(occurred.order_by(o.timestamp_s)):
-        found.setdefault(row.insight_id, []).append(row.timestamp_s)
-    rows = connection.execute(select(insights).where(*where).order_by(c.first_s, c.id))
-    return [_insight(row, tuple(found.get(row.id, ()))) for row in rows]
+def known(connection: Connection, tenant: str, verse: Verse, since_s: int, at_s: int) -> list[Insight]:
+    """The verse's insights that are open, or were resolved or last seen at ``since_s`` or later, as a run at T asks for them."""
+    c = insights.c
+    remembered = c.state.in_(("new", "ongoing", "recovering")) | ((c.state == "resolved") & (c.last_s >= since_s))
+    rows = connection.execute(select(insights).where(*of_verse(tenant, verse), remembered).order_by(c.first_s, c.id))
+    return [_with_findings(connection, _insight(row), at_s) for row in rows.all()]
+
+
+def _with_findings(connection: Connection, insight: Insight, at_s: int) -> Insight:
+    """With the two findings before T and those after it: an insight may have been found every minute for months."""
+    if insight.past(at_s):
+        return insight
+    o = insight_occurrences.c
+    of_it = select(o.timestamp_s).where(o.insight_id == insight.id)
+    before = connection.execute(of_it.where(o.timestamp_s < at_s).order_by(o.timestamp_s.desc()).limit(2)).scalars()
+    after = connection.execute(of_it.where(o.timestamp_s >= at_s).order_by(o.timestamp_s)).scalars()
+    found = (*reversed(before.all()), *after)
+    return replace(insight, found=found, earlier=max(insight.occurrences - len(found), 0))
 
 
 def save(
@@ -242,12 +248,12 @@ def new_segments(connection: Connection, tenant: str, context_class: str) -> lis
     return list(connection.execute(wanted.distinct().order_by(c.segment)).scalars())
 
 
-def judged(connection: Connection, tenant: str, verse: Verse, known: Sequence[Insight], at_s: int) -> list[int]:
-    """T of the runs of a verse that judged, since the first of the insights or ``at_s``; those without data did not."""
+def judged(connection: Connection, tenant: str, verse: Verse, since_s: int) -> list[int]:
+    """T of the runs of a verse that judged, from ``since_s`` on; those without data did not."""
     c = runs.c
     wanted = select(c.timestamp_s).where(
         *runs_of(tenant, verse),
-        c.timestamp_s >= min([at_s, *(one.first_s for one in known)]),
+        c.timestamp_s >= since_s,
         c.report["tests"].as_integer().is_not(None),
     )
     return list(connection.execute(wanted.order_by(c.timestamp_s)).scalars())
@@ -293,6 +299,6 @@ def _names(tenant: str, verse: Verse) -> Json:
     }
 
 
-def _insight(row: Any, found: tuple[int, ...]) -> Insight:
-    names = [name for name in Insight.__dataclass_fields__ if name not in ("seen", "found")]
-    return Insight(found=found, **{name: getattr(row, name) for name in names})
+def _insight(row: Any) -> Insight:
+    names = [name for name in Insight.__dataclass_fields__ if name not in ("seen", "found", "earlier")]
+    return Insight(**{name: getattr(row, name) for name in names})

@@ -164,8 +164,9 @@ def _search(desk: Desk, tenant: str, context_class: ContextClass, verse: Verse, 
     )
     drafts = tuple(drafts_of(verse, result, plan, fields, look, known_events))
     with desk.store.meta.connect() as connection:
-        known = repository.known(connection, tenant, verse, at_s - REMEMBER_S)
-        judged = Judged.by(verse, repository.judged(connection, tenant, verse, known, at_s))
+        known = repository.known(connection, tenant, verse, at_s - REMEMBER_S, at_s)
+        since_s = Judged.since(known, at_s)
+        judged = Judged.by(verse, repository.judged(connection, tenant, verse, since_s))
     overlap = _overlaps([one for one in known if judged.open_at(one, at_s)], known, drafts, plan, data)
     why = unjudged(plan, result.report)
     notes: tuple[str, ...] = () if why is None else (why,)
@@ -213,7 +214,7 @@ def _save(
             alerts.note(connection, tenant, verse, at_s, found.shortage)
         outcome = Outcome((), (), ())
         if found.shortage is None and found.result is not None:
-            known = repository.known(connection, tenant, verse, at_s - REMEMBER_S)
+            known = repository.known(connection, tenant, verse, at_s - REMEMBER_S, at_s)
             outcome = after_run(
                 verse,
                 at_s,
@@ -221,7 +222,7 @@ def _save(
                 found.drafts,
                 lambda: repository.new_id("ins"),
                 overlap=found.overlap,
-                others=repository.judged(connection, tenant, verse, known, at_s),
+                others=repository.judged(connection, tenant, verse, Judged.since(known, at_s)),
             )
             repository.save(
                 connection,

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from mona_server.insights import work
+from mona_server.insights import repository, work
+from mona_server.insights.lifecycle import Draft, Insight, Judged, Outcome
 from mona_server.store.tables_insights import data_alerts, insight_occurrences, insights
 from tests.insights.mill import DAY, TENANT, Mill
 from tests.insights.test_lifecycle import Life, draft, verse
@@ -22,10 +24,34 @@ Days = Mapping[int, frozenset[str]]
 """Day of a run → the cities that it finds."""
 
 
-def left(days: Days, order: Iterable[int], type_name: str = "AverageDrift") -> set[tuple[object, ...]]:
+class Forgetful(Life):
+    """Each run is told what the store tells it: few findings of each insight, and the runs since the first of these."""
+
+    def run(self, day: int, *drafts: Draft, **options: Any) -> Outcome:
+        at_s, whole, ran = day * DAY, dict(self.known), self.ran
+        told = {key: self._told(insight, at_s) for key, insight in whole.items()}
+        self.known, self.ran = told, {t for t in ran if t >= Judged.since(list(told.values()), at_s)}
+        outcome = super().run(day, *drafts, **options)
+        self.ran = ran | {at_s}
+        for key, insight in self.known.items():
+            times = set(whole[key].found if key in whole else ()) - {at_s} | ({at_s} if key in outcome.found else set())
+            self.known[key] = replace(insight, found=tuple(sorted(times)), earlier=0)
+        return outcome
+
+    @staticmethod
+    def _told(insight: Insight, at_s: int) -> Insight:
+        if insight.past(at_s):
+            return replace(insight, found=())
+        before, after = [t for t in insight.found if t < at_s], [t for t in insight.found if t >= at_s]
+        return replace(insight, found=(*before[-2:], *after), earlier=len(before[:-2]))
+
+
+def left(
+    days: Days, order: Iterable[int], type_name: str = "AverageDrift", kind: type[Life] = Life
+) -> set[tuple[object, ...]]:
     """What runs leave that are made in an order: per insight its city, times, state and counts, and the one before it."""
     of = verse(type_name, **({"time_series_points": 5} if type_name == "AverageSuddenChange" else {}))
-    life = Life(of)
+    life = kind(of)
     for number in order:
         life.run(number, *(draft(city, of=of) for city in sorted(days[number])))
     span = {insight.id: (insight.segment, insight.found) for insight in life.known.values()}
@@ -65,6 +91,16 @@ def test_newest_first_leaves_what_oldest_first_leaves(type_name: str, data: st.D
     """Over months, too: with insights that were closed, that came back and that were followed by others."""
     days = data.draw(st.dictionaries(st.integers(0, 70), cities, min_size=1))
     assert left(days, sorted(days, reverse=True), type_name) == left(days, sorted(days), type_name)
+
+
+@types
+@settings(max_examples=60)
+@given(data=st.data())
+def test_a_run_needs_to_be_told_little(type_name: str, data: st.DataObject) -> None:
+    """Two findings before T and those after it, and the runs since: in any order they leave what all of them would."""
+    days = data.draw(st.dictionaries(st.integers(0, 50), cities, min_size=1))
+    order = data.draw(st.permutations(sorted(days)))
+    assert left(days, order, type_name, Forgetful) == left(days, order, type_name)
 
 
 @pytest.mark.parametrize("last", [True, False])
@@ -176,3 +212,21 @@ def test_missing_data_of_the_past_is_no_alert(mill: Mill) -> None:
         mill.run(NAME, T0 + at * DAY)
     with mill.store.meta.connect() as connection:
         assert connection.execute(select(data_alerts)).all() == []
+
+
+def test_an_insight_of_months_costs_a_run_no_more_than_one_of_days(mill: Mill) -> None:
+    """The store tells a run of few findings and runs, however often the insight was found before."""
+    mill.configure(CONFIG)
+    for number in range(20):
+        mill.send(day(number, shift=8.0 * 1.5**number if number > 12 else 0.0))
+    for number in (14, 15, 16, 17):
+        mill.run(NAME, T0 + number * DAY)
+    (of,), at_s = mill.context_class.verses, T0 + 18 * DAY
+    with mill.store.meta.connect() as connection:
+        (insight,) = [one for one in repository.known(connection, TENANT, of, 0, at_s) if one.segment == HAIFA]
+        assert (insight.found, insight.earlier) == ((T0 + 16 * DAY, T0 + 17 * DAY), 2)
+        assert repository.judged(connection, TENANT, of, Judged.since([insight], at_s)) == list(insight.found)
+    mill.run(NAME, at_s)
+    with mill.store.meta.connect() as connection:
+        (row,) = connection.execute(select(insights).where(insights.c.segment == HAIFA)).all()
+    assert (row.state, row.first_s, row.last_s, row.occurrences) == ("ongoing", T0 + 14 * DAY, at_s, 5)
