@@ -56,6 +56,10 @@ class Setting:
     """Segments whose change is told elsewhere (new ones): they explain, and are not named."""
 
 
+Seen = tuple[Floats, Floats, Floats]
+"""Count, total and square over some frames, (S,) each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """What a mean of S segments is taken of: total and count (S, K), square (S, K), or (S, C) where there are stretches."""
@@ -65,8 +69,8 @@ class Series:
     square: Floats
     stretches: tuple[tuple[int, int], ...] = ()
 
-    def over(self, frames: NDArray[np.intp]) -> tuple[Floats, Floats, Floats]:
-        """Count, total and square over some frames, (S,) each."""
+    def over(self, frames: NDArray[np.intp]) -> Seen:
+        """Over some frames."""
         those = unbroken(frames)
         parts = those if not self.stretches else whole_stretches(self.stretches, self.count.shape[1], those)
         return self.count[:, those].sum(axis=1), self.total[:, those].sum(axis=1), self.square[:, parts].sum(axis=1)
@@ -101,6 +105,7 @@ class Evidence:
         self.weeks = cycles >= chance_seasons.ENOUGH_CYCLES
         self._waiting: list[Block] = []
         self._shocks: list[list[Shocks | None]] | None = None
+        self._variances: dict[int, list[float]] = {}
         self.seen = _Candidates([], [], [[[] for _ in range(self._parts)] for _ in range(tests)])
 
     def add(self, block: Block) -> None:
@@ -188,24 +193,28 @@ class Evidence:
                 mean = np.full(whole.count.shape[1], setting.threshold)
             else:
                 mean = (whole.total / np.maximum(whole.count, 1e-9))[0]
-            everybody = row_variance([whole], windows, np.zeros(1))
-            rows = row_variance(series, windows, everybody)
+            spans = [frames for frames in (windows.target, windows.reference) if len(frames)]
+            seen = [_over(series, frames) for frames in spans]
+            everybody, *in_each = self._of_everybody(test, spans)
+            rows = row_variance(seen, everybody)
             if setting.comparison == "everybody":
                 rows = np.maximum(rows, self.least_variance(test))
             fresh = setting.fresh[test] if setting.fresh and statistic is not Statistic.RATIO else 1.0
             wider: Floats | float = 0.0
             if setting.comparison == "reference":
-                spans = [Windows(frames, frames[:0]) for frames in (windows.target, windows.reference)]
-                all_now, all_before = (row_variance([whole], span, np.zeros(1)) for span in spans)
-                now, before = (
-                    row_variance(series, span, everyone)
-                    for span, everyone in zip(spans, (all_now, all_before), strict=True)
-                )
+                now, before = (row_variance([one], every) for one, every in zip(seen, in_each, strict=True))
                 # What everybody's rows got wider by is a storm, which the scatter of all candidates tells.
-                wider = np.maximum(now - before - np.maximum(all_now - all_before, 0.0), 0.0)
+                wider = np.maximum(now - before - max(in_each[0] - in_each[1], 0.0), 0.0)
             total, count = _joined([one.total for one in series]), _joined([one.count for one in series])
             parts.append(chance_parts.mean_part(total, count, rows, mean, windows, wider, fresh))
         return parts
+
+    def _of_everybody(self, test: int, spans: Sequence[NDArray[np.intp]]) -> list[float]:
+        """The variance of everybody's rows over all spans of frames, then over each."""
+        if test not in self._variances:
+            seen = [_over([self.moments(self.base, test)], frames) for frames in spans]
+            self._variances[test] = [float(row_variance(some, 0.0)[0]) for some in (seen, *([one] for one in seen))]
+        return self._variances[test]
 
     def least_variance(self, test: int) -> float:
         """Of a row, around everybody's mean of its frame: were the segment like everybody, its rows would vary so.
@@ -265,13 +274,15 @@ def _joined(parts: Sequence[Floats]) -> Floats:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def row_variance(series: Sequence[Series], windows: Windows, everybody: Floats) -> Floats:
+def _over(series: Sequence[Series], frames: NDArray[np.intp]) -> Seen:
+    """Of several lists of segments, as one."""
+    count, total, square = map(_joined, zip(*(one.over(frames) for one in series), strict=True))
+    return count, total, square
+
+
+def row_variance(windows: Sequence[Seen], everybody: float) -> Floats:
     """(S,) variance of rows around their segment's mean in each window, pulled towards everybody's."""
-    spread, seen = (np.zeros(sum(len(one.count) for one in series)) for _ in range(2))
-    for frames in (windows.target, windows.reference):
-        if len(frames):
-            n, t, square = (np.concatenate(part) for part in zip(*(one.over(frames) for one in series), strict=True))
-            spread = spread + np.maximum(square - t * t / np.maximum(n, 1e-9), 0.0)
-            seen = seen + n
-    prior = PRIOR_CONTEXTS if everybody[0] > 0 else 0.0
-    return np.asarray((spread + prior * everybody[0]) / np.maximum(seen + prior, 1e-9), np.float64)
+    spread = sum(np.maximum(square - total**2 / np.maximum(count, 1e-9), 0.0) for count, total, square in windows)
+    prior = PRIOR_CONTEXTS if everybody > 0 else 0.0
+    seen = sum(count for count, _, _ in windows) + prior
+    return np.asarray((spread + prior * everybody) / np.maximum(seen, 1e-9), np.float64)

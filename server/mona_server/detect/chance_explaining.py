@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from mona_server.detect import chance, selection
 from mona_server.detect.chance_calming import Moved
-from mona_server.detect.chance_evidence import Series, row_variance
+from mona_server.detect.chance_evidence import row_variance
 from mona_server.detect.chance_judging import Judging
-from mona_server.detect.chance_parts import Windows
 from mona_server.detect.deviates import joint_z, series_z
 from mona_server.detect.source import AtomSums, Floats, GroupSums
 from mona_server.detect.verses.base import Statistic
@@ -249,13 +248,13 @@ class Explaining:
         groups = GroupSums.of((), np.zeros((0, 0), np.int32), atoms.size, atoms.count, atoms.total, atoms.square)
         moments = self.judge.evidence.moments(groups, self.test)
         count = moments.count
-        rows = np.arange(count.shape[1])
-        spans = Windows(rows[:1], rows[1:])
-        whole = Series(*(part.sum(0)[None] for part in (moments.total, count, moments.square)))
-        everybody = row_variance([whole], spans, np.zeros(1))
+        columns = range(count.shape[1])  # the judged frames, and the reference ones where there are any
+        seen = [(count[:, k], moments.total[:, k], moments.square[:, k]) for k in columns]
+        whole = [(n[None].sum(axis=1), total[None].sum(axis=1), square[None].sum(axis=1)) for n, total, square in seen]
+        everybody = float(row_variance(whole, 0.0)[0])
         if setting.comparison != "reference":
-            spans = Windows(rows[:1], rows[:0])
-        return count[:, 0], count[:, -1], row_variance([moments], spans, everybody)
+            seen = seen[:1]
+        return count[:, 0], count[:, -1], row_variance(seen, everybody)
 
     def _levels(self, atoms: AtomSums) -> Floats:
         """(A,) what the judged contexts of each atom add to a total, as their fields let expect.

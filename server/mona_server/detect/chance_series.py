@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from mona_server.detect.source import Floats
 from mona_server.detect.windows import unbroken
 
 MAX_PLACEBOS = 24
+MOST_CHOICES = 20_001
+"""Of so many choices of cycles a sample is taken."""
 MIN_JUDGED = 10.0
 """With fewer expected contexts in the judged frames, or fewer in the reference ones, nothing is said about a segment."""
 
@@ -205,25 +207,23 @@ def placebo_windows(windows: Windows) -> Floats:
     """
     frames, target = len(windows.reference), len(windows.target)
     cycle = windows.cycle
-    chosen: list[NDArray[np.intp]] = []
+    chosen: list[tuple[int, ...]] = []  # where the runs begin that a window is made of
+    run = 1
     if target == 1:
-        chosen = [np.array([k]) for k in range(frames)]
+        chosen = [(k,) for k in range(frames)]
     elif cycle > 1 and target >= cycle and frames // cycle >= ENOUGH_CYCLES:
-        cycles, length = frames // cycle, min(max(round(target / cycle), 1), frames // cycle // 2)
-        first = frames - cycles * cycle
-        for some in combinations(range(cycles), length):
-            chosen.append(np.concatenate([first + p * cycle + np.arange(cycle) for p in some]))
-            if len(chosen) > 20_000:
-                break
+        run, length = cycle, min(max(round(target / cycle), 1), frames // cycle // 2)
+        chosen = list(islice(combinations(range(frames % cycle, frames, cycle), length), MOST_CHOICES))
     else:
-        length = min(target, frames // 2)
-        if length:
-            chosen = [start + np.arange(length) for start in range(0, frames - length + 1, max(length // 2, 1))]
+        run = min(target, frames // 2)
+        if run:
+            chosen = [(start,) for start in range(0, frames - run + 1, max(run // 2, 1))]
     if len(chosen) < 4:
         return np.zeros((frames, 0))
     if target > 1 and len(chosen) > MAX_PLACEBOS:
         chosen = [chosen[i] for i in np.random.default_rng(0).permutation(len(chosen))[:MAX_PLACEBOS]]
     out = np.zeros((frames, len(chosen)))
-    for w, pick in enumerate(chosen):
-        out[pick, w] = 1.0
+    for w, starts in enumerate(chosen):
+        for start in starts:
+            out[start : start + run, w] = 1.0
     return out
