@@ -283,23 +283,25 @@ class Explaining:
         judge = self.judge
         if judge.setting.comparison != "reference":
             return 0.0, 1e300
-        z, change = series_z(self._everybody_series(i, judge.base), judge.setting.windows)
+        z, change = series_z(*self._everybody_series(i, judge.base), judge.setting.windows)
         if judge.evidence.unfitted is not None:
-            other = series_z(self._everybody_series(i, judge.evidence.unfitted), judge.setting.windows)
+            other = series_z(*self._everybody_series(i, judge.evidence.unfitted), judge.setting.windows)
             z, change = min((z, change), other, key=lambda one: abs(one[0])) if z * other[0] > 0 else (0.0, 0.0)
         variance = (change / z) ** 2 if z else 1e300
         counted = i == 0 and judge.setting.statistic in (Statistic.SIZE, Statistic.SUM)
         return change, max(variance, 1.0) if counted else variance  # a count is known to one context
 
-    def _everybody_series(self, i: int, base: GroupSums) -> Floats:
+    def _everybody_series(self, i: int, base: GroupSums) -> tuple[Floats, Floats]:
+        """(K,) deviations of everybody in one part, and the contexts behind each; of sizes each frame counts alike."""
         judge = self.judge
         windows, statistic = judge.setting.windows, judge.setting.statistic
         if i == 0 and statistic in (Statistic.SIZE, Statistic.SUM):
-            return np.asarray(base.size[0] - base.size[0, windows.reference].mean(), np.float64)
+            size = base.size[0]
+            return np.asarray(size - size[windows.reference].mean(), np.float64), np.ones(len(size))
         series = judge.evidence.moments(base, self.test)
         total, count = series.total[0], series.count[0]
         level = total[windows.reference].sum() / max(float(count[windows.reference].sum()), 1e-9)
-        return np.asarray(total - level * count, np.float64)
+        return np.asarray(total - level * count, np.float64), count
 
     def _base_z(self, left: Sequence[float] | None = None, aspects: Sequence[selection.Aspect] = ()) -> float:
         """Everybody's change in standard errors, as a normal deviate; ``left``: what is left of it per part.

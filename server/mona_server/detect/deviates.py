@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mona_server.detect.chance_parts import Windows
-from mona_server.detect.chance_seasons import ENOUGH_CYCLES, without_season
+from mona_server.detect.chance_seasons import ENOUGH_CYCLES
 from mona_server.detect.source import Floats
 
 
@@ -27,29 +27,44 @@ def joint_z(each: Sequence[Floats]) -> Floats:
     return np.asarray(np.where(opposed, 0.0, np.sign(together) * deviate), np.float64)
 
 
-def series_z(deviation: Floats, windows: Windows) -> tuple[float, float]:
-    """(normal deviate, change) of one series: target against reference, with frames and seasons as units of noise.
+def series_z(deviation: Floats, exposure: Floats, windows: Windows) -> tuple[float, float]:
+    """(normal deviate, change) of one series (K,): target against reference, with frames and seasons as units of noise.
 
-    The deviate is that of the larger p of two t tests: between frames, and between whole cycles where there are enough.
+    The deviate is that of the largest p of t tests: between frames, and between whole cycles where there are enough; and
+    with the variance of a frame taken to grow as its ``exposure`` (K,), which rows alone make, or as the square of it, which
+    days that move as a whole make. A busy day is no change because its total is further from what it should be.
     """
     from scipy.special import ndtri, stdtr
 
     reference, target, cycle = windows.reference, windows.target, windows.cycle
-    here = deviation[reference]
-    level = here.mean()
-    change = float(deviation[target].sum() - len(target) * level)
-    frames = len(reference)
+    frames, ahead, seen = len(reference), exposure[target], exposure[reference]
+    whole = max(float(seen.sum()), 1e-9)
+    rate = np.full(len(deviation), deviation[reference].sum() / whole)
+    change = float((deviation - rate * exposure)[target].sum())
     if frames < 3:
         return 0.0, change
-    centred, lost = without_season((here - level)[None], frames, cycle)
-    if lost > 1 and len(target) % cycle:
-        place = (np.arange(len(deviation)) - reference[0]) % cycle
-        season = np.array([here[np.arange(frames) % cycle == j].mean() - level for j in range(cycle)])
-        change -= float(season[place[target]].sum())
-    spread = len(target) * (1 + len(target) / frames)
-    tests = [(float((centred**2).sum()) / max(frames - lost, 1), frames - lost)]
+    lost = 1
+    if cycle > 1 and frames >= 3 * cycle:
+        lost, place = cycle, np.arange(frames) % cycle
+        left = (deviation - rate * exposure)[reference]
+        season = np.bincount(place, left, cycle) / np.maximum(np.bincount(place, seen, cycle), 1e-9)
+        rate = rate + season[(np.arange(len(deviation)) - reference[0]) % cycle]
+        if len(target) % cycle:
+            change = float((deviation - rate * exposure)[target].sum())
+    left = (deviation - rate * exposure)[reference]
+    units = [(left, seen, lost, 1)]
     if cycle > 1 and frames // cycle >= ENOUGH_CYCLES:
-        weeks = here[frames % cycle :].reshape(-1, cycle).sum(axis=1)
-        tests.append((float(weeks.var(ddof=1)) / cycle, len(weeks) - 1))
-    worst = max(2 * float(stdtr(dof, -abs(change) / np.sqrt(max(v * spread, 1e-300)))) for v, dof in tests)
+        weeks, sizes = (part[frames % cycle :].reshape(-1, cycle).sum(axis=1) for part in (left, seen))
+        units.append((weeks - sizes * (weeks.sum() / max(float(sizes.sum()), 1e-9)), sizes, 1, cycle))
+    worst = 0.0
+    for noise, size, free, length in units:
+        for power in (1, 2):
+            weight = size**power
+            summed = max(float(weight.sum()), 1e-300)
+            spread = float((ahead**power).sum() + ahead.sum() ** 2 * (seen**power).sum() / whole**2)
+            variance = float((noise**2).sum()) / summed * length ** (power - 1) * spread
+            known = 1 - free / len(noise)
+            dof = summed**2 / max(float((weight**2).sum()), 1e-300) * known
+            deviate = abs(change) / np.sqrt(max(variance / max(known, 1e-9), 1e-300))
+            worst = max(worst, 2 * float(stdtr(dof, -deviate)))
     return float(-np.sign(change) * ndtri(max(worst, 1e-300) / 2)), change

@@ -26,6 +26,8 @@ Indexes = NDArray[np.intp]
 MAX_FACTORS = 3
 BEYOND = 1.2
 """A component counts when its singular value is so many times the largest that noise alone would have."""
+TURNS = 5
+"""So many times series are turned against each other to see what they make up by chance."""
 MIN_CONTEXTS = 50.0
 MIN_SERIES = 8
 """A shock that fewer series share is none."""
@@ -75,7 +77,7 @@ def find_shocks(
         return none
     panel = deviation[usable] / noise[usable, None]
     left, values, _ = np.linalg.svd(panel[:, frames], full_matrices=False)
-    edge = np.sqrt(len(frames)) + np.sqrt(len(panel))
+    edge = max(np.sqrt(len(frames)) + np.sqrt(len(panel)), _largest_alone(panel[:, frames]))
     # What few series make up among themselves is their own noise: 1/Σu⁴ is how many take part in a component.
     taking_part = 1 / (left**4).sum(axis=0)
     shared = np.flatnonzero((values > BEYOND * edge) & (taking_part >= MIN_SERIES))
@@ -99,6 +101,21 @@ def find_shocks(
     scores = scores[:, :count] - scores[frames, :count].mean(axis=0)
     cross = scores[frames].T @ scores[frames]
     return Shocks(scores, np.linalg.inv(cross + 1e-9 * np.trace(cross) * np.eye(count)))
+
+
+def _largest_alone(panel: Floats) -> float:
+    """The largest singular value (S, K) were each series on its own: as series are that are turned against each other in time.
+
+    Where products are made for weeks and then not, a few weeks are a few draws, and schedules that have nothing in common look
+    as if they had. Turned, each keeps its own runs. Source: parallel analysis (Horn 1965, Psychometrika 30), with turns for
+    permutations.
+    """
+    rng, frames = np.random.default_rng(0), panel.shape[1]
+    rows, largest = np.arange(len(panel))[:, None], 0.0
+    for _ in range(TURNS):
+        turned = panel[rows, (np.arange(frames) + rng.integers(0, frames, len(panel))[:, None]) % frames]
+        largest = max(largest, float(np.linalg.norm(turned, 2)))
+    return largest
 
 
 def _robust_scores(panel: Floats, loadings: Floats, open_to: Floats) -> Floats:

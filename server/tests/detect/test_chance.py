@@ -300,6 +300,17 @@ def test_noise_has_no_shocks() -> None:
     assert len(shocks) == 0
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_schedules_that_have_nothing_in_common_are_no_shock(seed: int) -> None:
+    """Products that are made in some weeks and not in others: ten weeks are ten draws, whatever seventy days seem to say."""
+    rng = np.random.default_rng(seed)
+    made = np.repeat((rng.random((60, 12)) < 0.5) * np.exp(rng.uniform(2, 4, (60, 1))), 7, axis=1)
+    size = rng.poisson(made).astype(float)
+    part = size_part(size, size.sum(axis=0), WEEKS)
+    shocks = find_shocks([part.deviation], [part.exposure], [part.row_variance], WEEKS.reference, WEEKS.target)
+    assert len(shocks) == 0
+
+
 def test_what_few_segments_make_up_among_themselves_is_no_shock() -> None:
     """A bursting segment, under three names and against one neighbour, is noise of its own."""
     rng = np.random.default_rng(9)
