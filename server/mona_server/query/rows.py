@@ -28,7 +28,7 @@ PART_BYTES = 32 * 2**20
 QUERIES = 2
 """Queries at a time: one is executed while another is planned or handed over, which a single thread does."""
 SUMS_BYTES = 400 * 2**20
-"""What sums take beside the rows, of the sets of axes that are small and of the set that was asked for last."""
+"""What sums take beside the rows, of the sets of axes of one pass."""
 BLOCK_ROWS = 2**16
 """Rows are worked on in blocks that stay in the processor's cache."""
 
