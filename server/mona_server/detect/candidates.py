@@ -79,12 +79,15 @@ def blocks(source: SumsSource, usable: Sequence[int], base: GroupSums, limits: L
     axes = source.axes
     whole = float(base.size.sum())
     parents: dict[tuple[int, ...], _Totals] = {}
-    for depth in range(1, limits.depth + 1):
-        sets = [s for s in combinations(usable, depth) if _sensible(s, axes)]
-        support = max(limits.min_size, DEEP_SUPPORT) if depth >= DEEP else limits.min_size
+    by_depth = [[s for s in combinations(usable, d) if _sensible(s, axes)] for d in range(1, limits.depth + 1)]
+    # Lists of few axes have few segments: one pass over the rows does for them all.
+    summed = source.sums_of([s for sets in by_depth[: DEEP - 1] for s in sets], limits.min_size)
+    for depth, sets in enumerate(by_depth, start=1):
         level = {s: _Totals.empty() for s in sets}
-        sets = [s for s in sets if depth == 1 or all(len(parents[p].keys) for p in combinations(s, depth - 1))]
-        for chosen, groups in zip(sets, source.sums_of(sets, support), strict=True):
+        if depth >= DEEP:
+            sets = [s for s in sets if all(len(parents[p].keys) for p in combinations(s, depth - 1))]
+            summed = source.sums_of(sets, max(limits.min_size, DEEP_SUPPORT))
+        for chosen, groups in zip(sets, summed, strict=False):
             block = Block(groups, (1,) * depth)
             if limits.avoid_missing:
                 block = block.take(_without_missing(block.groups, axes))

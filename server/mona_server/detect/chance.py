@@ -14,14 +14,16 @@ dispersion per unit of exposure (a context, mostly), E_T and E_R the exposure in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mona_server.detect.source import Floats
 from mona_server.threads import in_threads
+
+Digits = TypeVar("Digits", np.float32, np.float64)
 
 EULER = 0.5772156649015329
 
@@ -52,17 +54,17 @@ def depth_prior(depth: NDArray[np.intp]) -> Floats:
     return np.asarray(-np.log(len(there) * counts[place]), np.float64)
 
 
-def heavy_tailed(z: Floats, inverse_dof: Floats) -> Floats:
+def heavy_tailed(z: NDArray[Digits], inverse_dof: NDArray[Digits]) -> NDArray[Digits]:
     """Normal deviate with the same p as z under Student's t with ``1/inverse_dof`` degrees of freedom (0: normal).
 
-    ``(8ν+1)/(8ν+3) · sqrt(ν·log(1 + z²/ν))``. Source: Wallace (1959), Annals of Mathematical Statistics 30.
+    In the precision that both have. ``(8ν+1)/(8ν+3) · sqrt(ν·log(1 + z²/ν))``. Source: Wallace (1959), Annals of Mathematical Statistics 30.
 
     >>> np.round(heavy_tailed(np.array([2.0, 8.61]), np.array([0.0, 0.25])), 2).tolist()
     [2.0, 3.25]
     """
     dof = 1 / np.maximum(inverse_dof, 1e-6)
     bent = (8 * dof + 1) / (8 * dof + 3) * np.sqrt(dof * np.log1p(z * z / dof))
-    return np.asarray(np.where(inverse_dof > 1e-6, np.sign(z) * bent, z), np.float64)
+    return np.where(inverse_dof > 1e-6, np.sign(z) * bent, z)
 
 
 def furthest(z: NDArray[np.float32], tails: Tails, rows: NDArray[np.intp] | slice = slice(None)) -> Floats:
@@ -118,25 +120,34 @@ def count_z(change: Floats, expected: Floats, reference: Floats) -> Floats:
     return np.asarray(np.sign(change) * np.sqrt(np.maximum(2 * (first + second), 0.0)), np.float64)
 
 
-def alike(size: Floats) -> list[NDArray[np.intp]]:
-    """The candidates in a few bins of about the same size (C,); none where there are too few."""
+ENOUGH_TO_SPREAD = 2**14
+"""Of so many candidates the median is known to a hundredth."""
+
+
+def alike(size: Floats) -> NDArray[np.intp]:
+    """(C,) the number of each candidate's bin, one of a few of about the same size; -1 where there are too few of them."""
     bins = min(len(size) // TAIL_BIN, 4)
-    return np.array_split(np.argsort(size, kind="stable"), bins) if bins else []
+    which = np.full(len(size), -1, np.intp)
+    for number, part in enumerate(np.array_split(np.argsort(size, kind="stable"), bins) if bins else ()):
+        which[part] = number
+    return which
 
 
-def turmoil(z: Floats | NDArray[np.float32], bins: Sequence[NDArray[np.intp]], threads: int = 1) -> Floats:
-    """(C, W) how much wider than usual all candidates of about the same size scatter in a window; at least 1.
+def turmoil(z: Floats | NDArray[np.float32], bins: NDArray[np.intp], threads: int = 1) -> Floats:
+    """(B + 1, W) how much wider than usual all candidates of about the same size scatter in a window; at least 1.
 
     On the day of a storm everything moves, each in its own way. A candidate stands out when it moves more than the
     others do. The spread is 1.4826 times the median of ``|z|`` (C, W), so a few real changes do not hide themselves.
-    ``bins``: those of :func:`alike`.
+    ``bins`` (C,) are those of :func:`alike`; in no bin, -1, nothing is known of a storm.
     """
-    out = np.ones(z.shape)
+    out = np.ones((int(bins.max(initial=-1)) + 2, z.shape[1]))
 
-    def spread(part: NDArray[np.intp]) -> None:
-        out[part] = np.maximum(1.4826 * np.median(np.abs(z[part]), axis=0), 1.0)
+    def spread(number: int) -> None:
+        part = np.flatnonzero(bins == number)
+        some = part[:: max(len(part) // ENOUGH_TO_SPREAD, 1)]
+        out[number] = np.maximum(1.4826 * np.median(np.abs(z[some]), axis=0), 1.0)
 
-    in_threads(spread, bins, threads)
+    in_threads(spread, range(len(out) - 1), threads)
     return out
 
 
@@ -239,13 +250,22 @@ def tails_of(placebo: NDArray[np.float32], size: Floats, usual: NDArray[np.intp]
     return Tails(weights, alone, usual[place])
 
 
+FAR = 2.0
+"""What is looked for is further out than so many standard deviations, if there is enough."""
+
+
 def far_quantiles(values: NDArray[np.float32]) -> tuple[list[float], tuple[list[float], list[float]]]:
     """The levels that so many values can tell, and the distance from 0 of the lower and of the upper quantile at each."""
     count = len(values)
     levels = [q for q in TAIL_LEVELS if count * (1 - q) >= 3]
-    places = [int(q * count) for q in levels]
-    ordered = np.partition(values, [*(count - 1 - k for k in places), *places]) if places else values
-    return levels, ([-float(ordered[count - 1 - k]) for k in places], [float(ordered[k]) for k in places])
+    places = [count - 1 - int(q * count) for q in levels]  # from the end
+    if not places:
+        return levels, ([], [])
+    low, high = (
+        np.partition(away if len(away) > places[0] else side, places)
+        for side, away in ((values, values[values < -FAR]), (-values, -values[values > FAR]))
+    )
+    return levels, ([-float(low[k]) for k in places], [-float(high[k]) for k in places])
 
 
 def _weight_of(quantile: float, level: float) -> float:

@@ -123,6 +123,11 @@ class Evidence:
         if self._waiting:
             self._take(self._shocks)
 
+    def handed_over(self, test: int) -> list[list[Stats]]:
+        """The stats of each part of a test, which are not kept here any longer: they are large."""
+        kept, self.seen.stats[test] = self.seen.stats[test], [[] for _ in range(self._parts)]
+        return kept
+
     def _found(self, blocks: list[Block]) -> list[list[Shocks | None]]:
         """The shocks of each part of each test, from blocks of one condition."""
         windows, shocks = self.setting.windows, list[list[Shocks | None]]()

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from mona_server.detect import chance, chance_dispersion
 from mona_server.detect.chance_evidence import Evidence
-from mona_server.detect.chance_series import MIN_JUDGED, Stats
+from mona_server.detect.chance_series import MIN_JUDGED, Placebos, Stats
 from mona_server.detect.deviates import joint_z
-from mona_server.detect.passers import code_of
+from mona_server.detect.passers import code_of, row_of
 from mona_server.detect.source import Floats, SumsSource
 from mona_server.detect.verses.base import Statistic
 from mona_server.segment import Segment
@@ -102,45 +102,20 @@ class Judging:
             self.log_prior[1:] = chance.depth_prior(depths[1:]) - np.log(len(self.seen.stats))
         tests, threads = range(len(self.seen.stats)), evidence.threads
         self.joined = in_threads(self._parts, tests, threads)
-        self._placebos = [self._placebo_z(parts) for parts in self.joined]
+        self._placebos = [self._placebo_z(test) for test in tests]
         usual, single = self._usual(), len(self.setting.windows.target) == 1
         self.tails = in_threads(lambda z: chance.tails_of(z, self.size, usual, apart=single), self._placebos, threads)
 
     def _parts(self, test: int) -> list[Joined]:
-        by_part = self.seen.stats[test]
+        by_part = self.evidence.handed_over(test)
         return [self._join(part, test, sized=i == 0 and self.evidence.sized) for i, part in enumerate(by_part)]
 
     def _join(self, blocks: list[Stats], test: int, *, sized: bool) -> Joined:
         if not blocks:
             none = np.zeros(0)
-            empty, half = np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float16)
-            return Joined(
-                Stats(none, none, none, none, none, none, none, (none, none), none, empty, half, half, none),
-                none,
-                0.0,
-                (0.0, 0.0),
-                none,
-                unsure=none,
-            )
-
-        def whole(name: str) -> Any:
-            return np.concatenate([getattr(block, name) for block in blocks])
-
-        stats = Stats(
-            change=whole("change"),
-            target_exposure=whole("target_exposure"),
-            reference_exposure=whole("reference_exposure"),
-            spread=whole("spread"),
-            wider=whole("wider"),
-            between=whole("between"),
-            weekly=whole("weekly"),
-            halves=(np.concatenate([b.halves[0] for b in blocks]), np.concatenate([b.halves[1] for b in blocks])),
-            row_variance=whole("row_variance"),
-            placebo=whole("placebo"),
-            without=whole("without"),
-            without_weekly=whole("without_weekly"),
-            frames=whole("frames"),
-        )
+            stats = Stats(none, none, none, none, none, none, none, (none, none), none, none, ())
+            return Joined(stats, none, 0.0, (0.0, 0.0), none, unsure=none)
+        stats = Stats.joined(blocks)
         windows = self.setting.windows
         dof = len(windows.learn) - (windows.cycle if len(windows.learn) >= 3 * windows.cycle else 1)
         pooled = chance_dispersion.pooled_dispersion(
@@ -172,7 +147,7 @@ class Judging:
         # Where one segment grows or moves, all others shrink or move alike beside everybody: that is no storm.
         alike = chance.weighted_median(change / np.maximum(exposure, 1e-9), exposure / error)
         z = (change - alike * exposure) / error
-        return chance.turmoil(z[:, None], self._alike)[:, 0]
+        return np.asarray(chance.turmoil(z[:, None], self._alike)[self._alike, 0])
 
     @property
     def growth(self) -> float:
@@ -221,41 +196,48 @@ class Judging:
         assert part.unsure is not None
         return chance.heavy_tailed(z, inverse_dof(shape.kurtosis / contexts + part.unsure[rows]))
 
-    def _placebo_z(self, parts: list[Joined]) -> NDArray[np.float32]:
+    def _placebo_z(self, test: int) -> NDArray[np.float32]:
         """(C, W) deviates of the placebo windows, with the dispersion that the frames outside of each would give."""
+        parts = self.joined[test]
         each = [self._placebos_of(part) for part in parts]
+        # What was kept of placebo windows is needed no more, and large.
+        self.joined[test] = [replace(part, stats=replace(part.stats, placebos=())) for part in parts]
         return np.asarray(each[0] if len(each) == 1 else joint_z([z.astype(np.float64) for z in each]), np.float32)
 
     def _placebos_of(self, part: Joined) -> NDArray[np.float32]:
-        stats, threads, z = part.stats, self.evidence.threads, np.zeros_like(part.stats.placebo)
-        blocks = [slice(start, start + BLOCK) for start in range(0, len(z), BLOCK)] if z.size else []
+        stats, threads, kept = part.stats, self.evidence.threads, part.stats.placebos
+        starts = np.cumsum([0, *(len(one.change) for one in kept)])
+        z = np.zeros((starts[-1], kept[0].change.shape[1] if kept else 0), np.float32)
         judged = (stats.target_exposure >= MIN_JUDGED) & (stats.reference_exposure >= MIN_JUDGED)
         unsure = part.unsure if part.unsure is not None and part.unsure.any() else None
 
-        def divide(rows: slice) -> None:
-            z[rows] = np.where(judged[rows, None], stats.placebo[rows] / np.sqrt(self._outside(part, rows)), 0.0)
+        def divide(number: int) -> None:
+            rows = slice(starts[number], starts[number + 1])
+            outside = np.sqrt(self._outside(part, kept[number], rows))
+            z[rows] = np.where(judged[rows, None], kept[number].change / outside, 0.0)
 
         def calm(rows: slice) -> None:
-            z[rows] /= storm[rows]
+            z[rows] /= storm[self._alike[rows]]
             if unsure is not None:
-                z[rows] = chance.heavy_tailed(z[rows].astype(np.float64), inverse_dof(unsure[rows])[:, None])
+                z[rows] = chance.heavy_tailed(z[rows], inverse_dof(unsure[rows]).astype(np.float32)[:, None])
 
-        in_threads(divide, blocks, threads)
-        storm = chance.turmoil(z, self._alike if z.size else [], threads)
-        in_threads(calm, blocks, threads)
+        if z.size:
+            in_threads(divide, range(len(kept)), threads)
+            storm = chance.turmoil(z, self._alike, threads).astype(np.float32)
+            in_threads(calm, [slice(start, start + BLOCK) for start in range(0, len(z), BLOCK)], threads)
         return z
 
-    def _outside(self, part: Joined, rows: slice) -> Floats:
+    def _outside(self, part: Joined, kept: Placebos, rows: slice) -> Floats:
         """(rows, W) the dispersion that the frames outside of each placebo window give: as :attr:`Joined.dispersion`."""
         stats, (frames, cycles), windows = part.stats, part.freedom, self.setting.windows
         # As shares of the pooled one, which may have any unit: half the digits do, as placebo changes have no more.
         scale = np.maximum(part.pooled[rows], 1e-300)
         own, weeks = ((one[rows] / scale).astype(np.float32)[:, None] for one in (stats.between, stats.weekly))
-        without = stats.without[rows].astype(np.float32)
+        without = kept.without.astype(np.float32)
         pooled = without ** np.float32(part.own_weight)
         frames, cycles = frames - len(windows.target), cycles - len(windows.target) / windows.cycle
         between = leaning(own * without, pooled, max(frames, 1.0))
-        weekly = leaning(weeks * stats.without_weekly[rows].astype(np.float32), pooled, max(cycles, 1.0))
+        weekly = leaning(weeks * kept.without_weekly.astype(np.float32), pooled, max(cycles, 1.0))
         share = np.maximum(pooled, np.maximum(between, weekly))
         return np.asarray(np.maximum(share * scale[:, None], np.maximum(part.least[rows], 1e-300)[:, None]), np.float64)
 
@@ -295,9 +277,9 @@ class Judging:
                 for axis, width in zip(block.groups.axes, block.widths, strict=True)
             ]
             if None not in wanted:
-                rows = np.flatnonzero((block.groups.codes == np.array(wanted, np.int32)).all(axis=1))
-                if len(rows):
-                    return int(self._starts[number] + rows[0])
+                row = row_of(block.groups.codes, wanted)
+                if row is not None:
+                    return int(self._starts[number] + row)
         return None
 
     @cached_property

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import combinations, islice
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from itertools import chain, combinations, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,21 @@ MIN_JUDGED = 10.0
 
 
 @dataclass(frozen=True, slots=True)
+class Placebos:
+    """What is kept of W placebo windows of S candidates: (S, W) arrays, most of the memory of a search."""
+
+    change: NDArray[np.float32]
+    """Of a placebo window, as if nothing had been learnt from it, over the root of its spread; of a size as the judged
+    frames have it, 0 where it would not have been judged."""
+    without: NDArray[np.float16]
+    """Dispersion between the frames outside of the placebo window, as a share of that between all."""
+    without_weekly: NDArray[np.float16]
+    """The same between whole cycles."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
-    """What is kept of each candidate: (S,) arrays, and (S, W) for the placebo windows."""
+    """What is kept of each candidate: (S,) arrays."""
 
     change: Floats
     target_exposure: Floats
@@ -39,15 +53,25 @@ class Stats:
     """The same between whole cycles; equal to ``between`` where there are too few or the target is shorter than one."""
     halves: tuple[Floats, Floats]
     row_variance: Floats
-    placebo: NDArray[np.float32]
-    """(S, W): change of a placebo window, as if nothing had been learnt from it, over the root of its spread; of a size
-    as the judged frames have it, 0 where it would not have been judged."""
-    without: NDArray[np.float16]
-    """(S, W): dispersion between the frames outside of the placebo window, as a share of that between all."""
-    without_weekly: NDArray[np.float16]
-    """The same between whole cycles."""
     frames: Floats
     """How many frames like one another would hold the exposure that the noise is learnt from: (Σw)²/Σw²."""
+    placebos: tuple[Placebos, ...]
+    """Of one list of candidates after the other."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[Stats]) -> Stats:
+        """Of several lists of candidates, at least one, as of one; placebos stay apart."""
+
+        def whole(name: str) -> Floats:
+            return np.concatenate([getattr(part, name) for part in parts])
+
+        first, second = (np.concatenate([part.halves[i] for part in parts]) for i in range(2))
+        apart = ("halves", "placebos")
+        return cls(
+            **{one.name: whole(one.name) for one in fields(cls) if one.name not in apart},
+            halves=(first, second),
+            placebos=tuple(chain.from_iterable(part.placebos for part in parts)),
+        )
 
 
 def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, shocks: Shocks | None = None) -> Stats:
@@ -79,6 +103,7 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
     half = np.eye(2)[(np.arange(len(learn)) // cycle) % 2]
     halves = np.maximum((squares @ half) / np.maximum(weight @ half, 1e-9), floor[:, None])
     weekly = between
+    weeks: Floats | None = None
     by_week = np.zeros((len(here), 0))
     if enough_weeks and len(windows.target) >= cycle:
         weeks = _by_cycle(here, cycle)
@@ -100,7 +125,7 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
 
         inside = over(weight)
         rest = np.maximum(exposure[:, None] - inside, 1e-9)
-        summed = over(here)
+        summed = over(here) if weeks is None or cycles is None else weeks @ cycles
         moved = summed * (exposure[:, None] / rest)
         variance = inside * exposure[:, None] / rest
         if single and season is not None:
@@ -129,7 +154,13 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
             left = ((centred**2).sum(axis=1)[:, None] - inner) * one_less / rest
         else:
             outside = np.maximum(len(learn) - placebos.sum(axis=0), 1.0)
-            shift = over(centred) ** 2 * (len(learn) / max(len(learn) - lost, 1)) / outside
+            around = summed
+            if lost - factors > 1:  # less its means, of which every whole cycle holds each once
+                every = np.bincount(np.arange(len(learn)) % cycle)[np.arange(len(learn)) % cycle]
+                around = (
+                    over(centred) if cycles is None else summed - (here @ (1 / every))[:, None] * cycles.sum(axis=0)
+                )
+            shift = around**2 * (len(learn) / max(len(learn) - lost, 1)) / outside
             left = (squares.sum(axis=1)[:, None] - over(squares) - shift) / rest
         without = without_weekly = _share(left, between, floor)
         if by_week.size:
@@ -153,10 +184,8 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
         weekly,
         (halves[:, 1], halves[:, 0]),
         part.row_variance,
-        placebo,
-        without,
-        without_weekly,
         exposure**2 / np.maximum((weight**2).sum(axis=1), 1e-300),
+        (Placebos(placebo, without, without_weekly),),
     )
 
 

@@ -23,6 +23,9 @@ LIMIT = 4.0
 """Residuals are cut off at so many of their standard deviations."""
 RIDGE = 5.0
 """Contexts of prior weight for "no effect": values with fewer than this many contexts hardly move."""
+ENOUGH = 1_000_000
+"""Effects, and where residuals are cut off, are learnt from about so many contexts: a segment is compared with its own past,
+so what an effect is wrong by is in both, and the noise of a mean of so many is none."""
 
 
 def fit_effects(
@@ -32,8 +35,13 @@ def fit_effects(
 
     ``axes`` are the searched ones (array fields are left out, because their values overlap), ``base`` the sums of
     everybody, ``frames`` those to learn from. Contexts without the metric are not told apart from those with it when
-    pairs are counted. Solves (N + ridge·I) β = t, N = how often values i and j meet, t = Σ (x - mean) per value.
+    pairs are counted. Solves (N + ridge·I) β = t, N = how often values i and j meet, t = Σ (x - mean) per value; of a
+    share of the contexts (:data:`ENOUGH`) the ridge is the same share.
     """
+    whole, some = base, source.sampled(ENOUGH)
+    if some is not source:
+        source, base = some, some.sums(())
+    ridge = RIDGE * min(float(base.size.sum()) / max(float(whole.size.sum()), 1.0), 1.0)
     chosen = [axis for axis in axes if not source.axes[axis].overlapping]
     width = [len(source.axes[axis].conditions) for axis in chosen]
     start = np.concatenate([[0], np.cumsum(width)]).astype(int)
@@ -56,10 +64,10 @@ def fit_effects(
     for (i, j), groups in zip(pairs, together, strict=True):
         first, second = start[i] + groups.codes[:, 0], start[j] + groups.codes[:, 1]
         meets[first, second] = meets[second, first] = groups.size[:, frames].sum(axis=1)
-    effects = np.asarray(np.linalg.solve(meets + RIDGE * np.eye(len(meets)), totals.T).T, np.float64)
+    effects = np.asarray(np.linalg.solve(meets + ridge * np.eye(len(meets)), totals.T).T, np.float64)
     # At most so many effects were free: one per value, less for rare ones, of each field one less, as the mean is known.
     seen = np.diagonal(meets)
-    free = max(float((seen / (seen + RIDGE)).sum()) - len(chosen), 0.0)
+    free = max(float((seen / (seen + ridge)).sum()) - len(chosen), 0.0)
     places = {axis: i for i, axis in enumerate(chosen)}
     fitted = {
         m: Effects(
@@ -70,7 +78,7 @@ def fit_effects(
                 for a, axis in enumerate(source.axes)
             ),
             constant=means[k],
-            leverage=free / max(float(base.count_of(m)[0, frames].sum()), free, 1.0),
+            leverage=free / max(float(whole.count_of(m)[0, frames].sum()), free, 1.0),
         )
         for k, m in enumerate(metrics)
     }
@@ -80,7 +88,8 @@ def fit_effects(
 def fit_level(source: SumsSource, base: GroupSums, frames: Frames, metrics: Sequence[int]) -> dict[int, Effects]:
     """Everybody's mean and the cut alone: what is compared with everybody keeps what its fields let expect."""
     none = tuple(np.zeros(len(axis.conditions)) for axis in source.axes)
-    return _cut(source, {m: Effects(none, constant=_mean(base, m, frames)) for m in metrics}, frames)
+    fitted = {m: Effects(none, constant=_mean(base, m, frames)) for m in metrics}
+    return _cut(source.sampled(ENOUGH), fitted, frames)
 
 
 def _cut(source: SumsSource, effects: dict[int, Effects], frames: Frames) -> dict[int, Effects]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mona_server.detect import exact
 from mona_server.detect.candidates import Block
-from mona_server.detect.levels import Levels, Mask, Parts, Scene, Sizes, moments, round12, take_sizes
+from mona_server.detect.levels import Levels, Mask, Parts, Scene, Sizes, at_least, moments, take_sizes
 from mona_server.detect.passers import Part, taken
 from mona_server.detect.source import Codes, GroupSums, SumsSource
 from mona_server.detect.verses.base import Statistic, Verse
@@ -102,9 +102,7 @@ def _passed(verse: Verse, levels: Levels, sizes: Sizes) -> Mask:
     limit = verse["min_anomaly_level"] if levels.min_level is None else levels.min_level
     with np.errstate(invalid="ignore"):
         score = np.where(levels.infinite, levels.level, levels.level * np.sqrt(sizes.size))
-        passed: Mask = (
-            levels.usable & sizes.passed & (round12(levels.level) >= limit) & (round12(score) >= verse["min_score"])
-        )
+        passed = levels.usable & sizes.passed & at_least(levels.level, limit) & at_least(score, verse["min_score"])
     directions = verse["trend_directions"]
     if "desc" not in directions:
         passed &= ~levels.desc

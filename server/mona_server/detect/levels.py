@@ -163,6 +163,19 @@ def round12(values: Floats) -> Floats:
     return np.where(np.isfinite(rounded), rounded, values)
 
 
+def at_least(values: Floats, limit: Floats | float) -> Mask:
+    """``round12(values) >= limit``, for which only those next to the limit have to be rounded. NaN is not.
+
+    >>> at_least(np.array([0.1 + 0.2, 0.3 - 1e-13, 0.29]), 0.3).tolist()
+    [True, True, False]
+    """
+    limits = np.broadcast_to(np.asarray(limit, np.float64), values.shape)
+    passed: Mask = values >= limits
+    near = np.flatnonzero(np.abs(values - limits) <= 1e-11 * np.abs(values))
+    passed[near] = round12(values[near]) >= limits[near]
+    return passed
+
+
 def shares(parts: Floats, wholes: Floats | float) -> Floats:
     """parts / wholes, 0 where the whole is 0."""
     wholes = np.broadcast_to(np.asarray(wholes, dtype=np.float64), np.shape(parts))
@@ -171,9 +184,9 @@ def shares(parts: Floats, wholes: Floats | float) -> Floats:
 
 def within_limits(verse: Verse, prefix: str, size: Floats, ratio: Floats) -> Mask:
     """``<prefix>min/max_segment_size[_fraction]`` on these sizes."""
-    passed: Mask = (size >= verse[f"{prefix}min_segment_size"]) & (
-        round12(ratio) >= verse[f"{prefix}min_segment_size_fraction"]
-    )
+    passed: Mask = size >= verse[f"{prefix}min_segment_size"]
+    if verse[f"{prefix}min_segment_size_fraction"] > 0:
+        passed &= at_least(ratio, verse[f"{prefix}min_segment_size_fraction"])
     if verse[f"{prefix}max_segment_size"] is not None:
         passed &= size <= verse[f"{prefix}max_segment_size"]
     if verse[f"{prefix}max_segment_size_fraction"] is not None:

@@ -41,9 +41,9 @@ class Part:
 
     @property
     def scores(self) -> Floats:
-        """Level times the root of the size, to 12 digits; 1e9 where infinite."""
+        """Level times the root of the size; 1e9 where infinite."""
         levels = self.levels
-        return round12(np.where(levels.infinite, INFINITE, levels.level * np.sqrt(self.sizes.size)))
+        return np.where(levels.infinite, INFINITE, levels.level * np.sqrt(self.sizes.size))
 
     def segment(self, row: int) -> Segment:
         """The segment of one row."""
@@ -57,15 +57,11 @@ class Part:
     def row(self, segment: Segment) -> int | None:
         """The row of a segment, None where it did not pass."""
         conditions = dict(segment.conditions)
-        wanted = []
-        for axis, width in zip(self.axes, self.widths, strict=True):
-            options = conditions.get(axis.field, ())
-            code = code_of(axis, options[0], width) if len(options) == 1 else None
-            if code is None:
-                return None
-            wanted.append(code)
-        rows = np.flatnonzero((self.codes == np.array(wanted, np.int32)).all(axis=1))
-        return int(rows[0]) if len(rows) else None
+        wanted = [
+            code_of(axis, options[0], width) if len(options := conditions.get(axis.field, ())) == 1 else None
+            for axis, width in zip(self.axes, self.widths, strict=True)
+        ]
+        return row_of(self.codes, wanted)
 
     def signal(self, row: int) -> Signal:
         """One row as a signal."""
@@ -140,7 +136,7 @@ class Passers:
         return self._listed[1]
 
     def strongest(self, most: int, without: set[Key]) -> list[Signal]:
-        """The signals with the highest scores, but for some; ties by fewer fields, then larger size, then order."""
+        """The signals with the highest scores to 12 digits, but for some; ties by fewer fields, larger size, order."""
         if not self.parts:
             return []
         lengths = [len(part) for part in self.parts]
@@ -153,9 +149,10 @@ class Passers:
         depth = np.repeat([len(part.axes) for part in self.parts], lengths)
         best, wanted = np.arange(len(row)), most + len(without)
         if wanted < len(row):  # few are named of many
-            best = np.flatnonzero(scores >= np.partition(scores, len(row) - wanted)[len(row) - wanted])
+            least = np.partition(scores, len(row) - wanted)[len(row) - wanted]
+            best = np.flatnonzero(scores >= least * (1 - 1e-11))
         found: list[Signal] = []
-        for place in best[np.lexsort((best, -sizes[best], depth[best], -scores[best]))]:
+        for place in best[np.lexsort((best, -sizes[best], depth[best], -round12(scores[best])))]:
             if len(found) == most:
                 break
             signal = self._signal(int(number[place]), int(row[place]))
@@ -186,6 +183,16 @@ def taken(levels: Levels, sizes: Sizes, rows: NDArray[np.intp]) -> tuple[Levels,
         None if levels.p_value is None else levels.p_value[rows],
     )
     return kept, take_sizes(sizes, rows)
+
+
+def row_of(codes: Codes, wanted: Sequence[int | None]) -> int | None:
+    """The first row with these codes (S, d); None where there is none, or where an axis does not have the condition."""
+    rows = np.arange(len(codes))
+    for column, code in enumerate(wanted):
+        if code is None:
+            return None
+        rows = rows[codes[rows, column] == code]
+    return int(rows[0]) if len(rows) else None
 
 
 def condition_of(axis: Axis, code: int, width: int) -> Condition:

@@ -227,6 +227,13 @@ class Effects:
         return self.by_axis is other.by_axis and self.constant == other.constant
 
 
+def some_of(rows: int, most: int) -> NDArray[np.int64] | None:
+    """About ``most`` of so many rows, ascending, at random but always the same; None where that is more than half of them."""
+    if rows < 2 * most:
+        return None
+    return np.flatnonzero(np.random.default_rng(0).random(rows) < most / rows)
+
+
 @dataclass(frozen=True, slots=True)
 class EverybodySums:
     """Sums of R residuals over all contexts of each frame, (R, K) each, as in GroupSums."""
@@ -306,6 +313,10 @@ class SumsSource(Protocol):
 
     def without_metrics(self) -> SumsSource:
         """A source for those who look at sizes alone: it has the same ones, and need not sum metrics."""
+        return self
+
+    def sampled(self, most: int) -> SumsSource:  # noqa: ARG002  some cannot
+        """The same source over a random share of the contexts, about ``most`` of them, or over all."""
         return self
 
     def within(self, segment: Segment) -> SumsSource:

@@ -26,6 +26,7 @@ from mona_server.detect.source import (
     SourceQuestion,
     SumsSource,
     centre,
+    some_of,
 )
 from mona_server.detect.table_columns import Coded, Column, Elements, Mask, first_met, matches, values_of
 from mona_server.errors import BadRequest
@@ -182,9 +183,18 @@ class TableSource(SumsSource):
         other._metrics, other._offsets, other._addends = (), np.zeros(0), ()
         return other
 
+    def sampled(self, most: int) -> TableSource:
+        """Some of the contexts, or all."""
+        kept = some_of(len(self._rows), most)
+        return self if kept is None else self._some(kept)
+
     def within(self, segment: Segment) -> TableSource:
         """The contexts inside of a segment alone."""
-        other, kept = copy.copy(self), np.flatnonzero(self._mask(segment))
+        return self._some(np.flatnonzero(self._mask(segment)))
+
+    def _some(self, kept: NDArray[np.int64]) -> TableSource:
+        """These contexts alone."""
+        other = copy.copy(self)
         place = np.full(len(self._rows), -1, np.int64)
         place[kept] = np.arange(len(kept))
         other._rows, other._frame, other._masks = self._rows[kept], self._frame[kept], {}

@@ -109,6 +109,10 @@ class WindowedSource(SumsSource):
     def residual(self, effects: Mapping[int, Effects]) -> WindowedSource:
         return WindowedSource(self._wide.residual(effects), self._first, self._last, self._past)
 
+    def sampled(self, most: int) -> WindowedSource:
+        some = self._wide.source.sampled(most)
+        return self if some is self._wide.source else WindowedSource(_Wide(some), self._first, self._last, self._past)
+
     def within(self, segment: Segment) -> WindowedSource:
         return WindowedSource(_Wide(self._wide.source.within(segment)), self._first, self._last, self._past)
 

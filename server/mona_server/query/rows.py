@@ -80,12 +80,12 @@ class Rows:
 
     def some(self, kept: Indexes) -> Rows:
         """These rows (ascending) alone."""
-        place = np.full(int(self.frame_starts[-1]), -1, np.int64)
-        place[kept] = np.arange(len(kept))
 
         def among(codes: Codes | Elements) -> Codes | Elements:
             if not isinstance(codes, Elements):
                 return codes[kept]
+            place = np.full(int(self.frame_starts[-1]), -1, np.int64)
+            place[kept] = np.arange(len(kept))
             rows = place[codes.rows]
             return Elements(rows[rows >= 0], codes.codes[rows >= 0])
 

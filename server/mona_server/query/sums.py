@@ -24,6 +24,7 @@ from mona_server.detect.source import (
     NetValues,
     SourceQuestion,
     SumsSource,
+    some_of,
 )
 from mona_server.errors import BadRequest
 from mona_server.query.axes import SegmentationOf, no_segmentations
@@ -162,6 +163,11 @@ class FactSums(SumsSource):
         """The same source, of which only sizes are asked."""
         rows = replace(self._rows, deviations=(), present=(), offsets=np.zeros(0), cuts={})
         return FactSums(self._facts, replace(self._question, metrics=()), rows)
+
+    def sampled(self, most: int) -> FactSums:
+        """Some of the rows; all where some are corrections: without what it corrects that would be no context."""
+        kept = some_of(self.rows, most) if self._rows.sign is None else None
+        return self if kept is None else FactSums(self._facts, self._question, self._rows.some(kept))
 
     def within(self, segment: Segment) -> FactSums:
         """The contexts inside of a segment alone."""

@@ -43,6 +43,15 @@ def test_far_quantiles_are_those_of_sorted_values(count: int) -> None:
     assert lower == [float(np.sort(-values)[int(q * count)]) for q in levels]
 
 
+def test_far_quantiles_may_be_near() -> None:
+    """Where hardly anything is far out, on one side or both."""
+    values = np.random.default_rng(1).uniform(-1, 1, 40_000).astype(np.float32)
+    values[:2000] = 5.0
+    levels, (lower, upper) = chance.far_quantiles(values)
+    assert lower == [float(np.sort(-values)[int(q * len(values))]) for q in levels]
+    assert upper == [5.0, 5.0]
+
+
 @pytest.mark.parametrize("dof", [4, 8, 20, 60])
 def test_heavy_tails_are_those_of_students_t(dof: int) -> None:
     """The bent deviate has the p of Student's t, far out as well."""
@@ -108,9 +117,25 @@ def test_wild_days_make_everybody_less_surprising() -> None:
     calm, size = rng.standard_normal((900, 2)), rng.uniform(10, 100, 900)
     calm[:, 1] *= 3
     calm[:40, 0] += 20
-    spread = chance.turmoil(calm, chance.alike(size))
+    spread = chance.turmoil(calm, chance.alike(size))[chance.alike(size)]
+    assert spread.shape == calm.shape
     assert spread[:, 0].max() < 1.25
     assert spread[:, 1] == pytest.approx(3, rel=0.2)
+
+
+def test_of_few_candidates_no_storm_is_known() -> None:
+    """A hundred of them are in no bin, and their scatter counts as usual."""
+    bins = chance.alike(np.arange(100.0))
+    assert set(bins) == {-1}
+    assert chance.turmoil(np.full((100, 3), 9.0), bins)[bins].tolist() == np.ones((100, 3)).tolist()
+
+
+def test_a_storm_among_very_many_candidates_is_told_by_some_of_them() -> None:
+    """Every n-th of a bin shows the spread to a hundredth or two."""
+    z = np.random.default_rng(1).standard_normal((300_000, 1)) * 2
+    bins = chance.alike(np.ones(len(z)))
+    assert len(z) // 4 > 2 * chance.ENOUGH_TO_SPREAD
+    assert chance.turmoil(z, bins)[:-1] == pytest.approx(2, rel=0.03)
 
 
 @pytest.mark.parametrize(("now", "expected", "reference"), [(9, 3.0, 15.0), (40, 20.0, 100.0), (2, 12.0, 60.0)])
@@ -154,7 +179,7 @@ def test_deviates_of_unchanged_means_are_standard() -> None:
     z = found.change / np.sqrt(found.target_exposure + found.target_exposure**2 / found.reference_exposure)
     assert abs(z.mean()) < 0.1
     assert z.std() == pytest.approx(1, abs=0.06)
-    assert found.placebo.std() == pytest.approx(1, abs=0.06)
+    assert found.placebos[0].change.std() == pytest.approx(1, abs=0.06)
     assert found.between.mean() == pytest.approx(1, abs=0.05)
     assert found.weekly.mean() == pytest.approx(1, abs=0.08)
 
@@ -168,7 +193,7 @@ def test_a_burst_inside_of_a_placebo_window_is_no_noise_outside() -> None:
     windows = placebo_windows(WEEKS)
     found = stats_of(part, WEEKS, windows, True)
     holds = windows[7] > 0
-    assert found.without[0, holds].max() < 0.2 < found.without[0, ~holds].min()
+    assert found.placebos[0].without[0, holds].max() < 0.2 < found.placebos[0].without[0, ~holds].min()
 
 
 def test_placebo_windows_look_like_the_target() -> None:
@@ -203,9 +228,9 @@ def test_a_size_in_a_placebo_window_is_judged_as_if_it_were_the_target(days: int
     z = chance.count_z(judged.change, expected, reference) / np.sqrt(np.maximum(judged.spread / by_rows, 1e-9))
     z[(expected < 10) | (reference < 10)] = 0
     assert z[1:20].max() > 5
-    assert placebo.placebo[:, place] == pytest.approx(z, abs=1e-3)
-    assert placebo.placebo[0, place] == 0
-    between = placebo.between * placebo.without[:, place] / np.maximum(judged.between, 1e-9)
+    assert placebo.placebos[0].change[:, place] == pytest.approx(z, abs=1e-3)
+    assert placebo.placebos[0].change[0, place] == 0
+    between = placebo.between * placebo.placebos[0].without[:, place] / np.maximum(judged.between, 1e-9)
     assert 0.99 < np.mean(between[1:20]) < 1.3  # where one season of all frames is taken off, a bit of the burst stays
 
 
@@ -226,7 +251,10 @@ def test_the_dispersions_outside_of_a_placebo_window_are_those_of_the_frames_out
     rest = found(np.flatnonzero(windows[:, place] == 0), np.arange(70, 84))
     between, weekly = (
         one * without[:, place]
-        for one, without in ((whole.between, whole.without), (whole.weekly, whole.without_weekly))
+        for one, without in (
+            (whole.between, whole.placebos[0].without),
+            (whole.weekly, whole.placebos[0].without_weekly),
+        )
     )
     # One season and one mean of all frames are taken off before, so these agree on average.
     assert np.mean(between / rest.between) == pytest.approx(1, abs=0.1)
@@ -289,7 +317,7 @@ def test_a_shock_that_is_one_segments_own_noise_does_not_make_it_quiet() -> None
     windows = placebo_windows(WEEKS)
     plain, found = (stats_of(part, WEEKS, windows, True, shocks) for shocks in (None, own))
     assert found.between[0] >= 0.9 * min(plain.between[0], 1.0)
-    assert (found.between[0] * found.without[0]).min() >= 0.9 * min(plain.between[0], 1.0)
+    assert (found.between[0] * found.placebos[0].without[0]).min() >= 0.9 * min(plain.between[0], 1.0)
 
 
 def test_noise_has_no_shocks() -> None:

@@ -59,3 +59,16 @@ def test_few_candidates_are_not_pooled() -> None:
         two, np.ones(2), np.ones(2), (two, two), None, 20, np.zeros(2, np.intp)
     )
     assert pooled.value.tolist() == [2.0, 1.0]
+
+
+def test_many_candidates_are_as_unsure_as_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes long is looked up between places of a grid where there are many; that tells nothing else."""
+    rng = np.random.default_rng(3)
+    freedom = np.concatenate([[1.0, 200.0], rng.uniform(1, 200, 9_998)])
+    ratio, kurtosis = np.exp(rng.normal(0, 0.8, 10_000)), rng.uniform(0, 0.1, 10_000)
+    looked_up = chance_dispersion.unsure_of_dispersion(ratio, freedom, kurtosis)
+    monkeypatch.setattr(chance_dispersion, "GRID", 10_000)
+    exact = chance_dispersion.unsure_of_dispersion(ratio, freedom, kurtosis)
+    assert exact.min() > 0
+    assert looked_up == pytest.approx(exact, rel=1e-5)
+    assert (looked_up != exact).any()

@@ -14,7 +14,7 @@ from mona_server.detect.candidates import Block
 from mona_server.detect.chance_evidence import Comparison, Evidence, Setting
 from mona_server.detect.chance_judging import Judging
 from mona_server.detect.chance_parts import Windows
-from mona_server.detect.chance_series import Stats
+from mona_server.detect.chance_series import Placebos, Stats
 from mona_server.detect.shape import Shape
 from mona_server.detect.source import GroupSums, SumsSource
 from mona_server.detect.verses.base import Statistic
@@ -47,8 +47,12 @@ def taken(
 
 
 def joined(some: list[Stats], name: str) -> np.ndarray:
-    """One array of all candidates; halves side by side."""
-    return np.concatenate([np.array(getattr(one, name)).T if name == "halves" else getattr(one, name) for one in some])
+    """One array of all candidates; halves side by side, and what is kept of placebo windows."""
+    whole = Stats.joined(some)
+    if name == "placebos":
+        kept = [np.concatenate([getattr(one, field.name) for one in whole.placebos]) for field in fields(Placebos)]
+        return np.concatenate(kept, axis=1, dtype=np.float64)
+    return np.array(whole.halves).T if name == "halves" else getattr(whole, name)
 
 
 def test_blocks_stay_alone_where_a_season_is_pooled_over_each(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +60,7 @@ def test_blocks_stay_alone_where_a_season_is_pooled_over_each(monkeypatch: pytes
     windows = Windows(np.arange(42, 52), np.arange(42), 7)
     _, alone = taken(Statistic.AVERAGE, 1, monkeypatch, windows)
     _, at_once = taken(Statistic.AVERAGE, 1_000, monkeypatch, windows)
-    for name in ("change", "between", "placebo"):
+    for name in ("change", "between", "placebos"):
         assert np.array_equal(joined(at_once[0], name), joined(alone[0], name)), name
 
 

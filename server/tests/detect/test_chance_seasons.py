@@ -32,7 +32,7 @@ def test_a_season_that_was_never_seen_is_no_certainty() -> None:
     found = stats_of(
         mean_part(total, count, np.ones(40), np.zeros(30), windows), windows, placebo_windows(windows), True
     )
-    assert np.isfinite(found.placebo).all()
+    assert np.isfinite(found.placebos[0].change).all()
     assert np.isfinite(found.spread).all()
     assert found.spread[0] >= found.target_exposure[0]
 
@@ -50,5 +50,7 @@ def test_a_placebo_day_is_judged_as_if_it_were_the_last(season: float) -> None:
         return stats_of(part, windows, placebo_windows(windows), True)
 
     judged, placebo = found(28), found(29)
-    assert placebo.placebo[:, 28] == pytest.approx(judged.change / np.sqrt(judged.spread), rel=1e-4, abs=1e-5)
-    assert placebo.between * placebo.without[:, 28] == pytest.approx(judged.between, rel=1e-3)
+    assert placebo.placebos[0].change[:, 28] == pytest.approx(
+        judged.change / np.sqrt(judged.spread), rel=1e-4, abs=1e-5
+    )
+    assert placebo.between * placebo.placebos[0].without[:, 28] == pytest.approx(judged.between, rel=1e-3)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mona_server.detect import expected
 from mona_server.detect.expected import RIDGE, fit_effects
 from mona_server.detect.source import AxisRequest, SourceQuestion
 from mona_server.detect.table_columns import Coded, Column, coded
@@ -36,6 +37,29 @@ def test_effects_are_those_of_least_squares() -> None:
     assert 0.3 < effects[0].limit < 1
     left = source.residual(effects).sums(())
     assert left.square[1].sum() < 0.02 * left.square[0].sum()
+
+
+def test_effects_of_very_many_contexts_are_learnt_from_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They, the cut, and how rare values are drawn to nothing are nearly the same; the leverage is that of all contexts."""
+    rng = np.random.default_rng(8)
+    n = 60_000
+    a, b = rng.integers(0, 3, n), np.minimum(rng.integers(0, 400, n), 40)  # the last value holds nine in ten
+    y = np.array([0.0, 1.0, -2.0])[a] + rng.normal(0, 1.0, n)
+    columns: dict[str, Column] = {
+        "a": Coded(a.astype(np.int32), ("p", "q", "r")),
+        "b": Coded(b.astype(np.int32), tuple(f"v{i}" for i in range(41))),
+        "y": y,
+    }
+    question = SourceQuestion((AxisRequest("a"), AxisRequest("b")), ("y",), (0, 10, 20))
+    source = TableSource(columns, np.where(np.arange(n) % 4, 5, 15), question)
+    (every,) = fit_effects(source, (0, 1), source.sums(()), slice(0, 1), (0,)).values()
+    monkeypatch.setattr(expected, "ENOUGH", 20_000)
+    (some,) = fit_effects(source, (0, 1), source.sums(()), slice(0, 1), (0,)).values()
+    assert some.by_axis[0] == pytest.approx(every.by_axis[0], abs=0.05)
+    assert (some.by_axis[0] != every.by_axis[0]).any()
+    assert np.abs(some.by_axis[1]).max() < 0.6  # 50 contexts of each value
+    assert some.limit == pytest.approx(every.limit, rel=0.02)
+    assert some.leverage == pytest.approx(every.leverage, rel=0.02)
 
 
 def test_effects_take_on_noise_of_the_frames_they_are_learnt_from() -> None:

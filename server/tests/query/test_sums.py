@@ -219,6 +219,26 @@ def large(folder: Path, engine: DuckEngine, rows: int = 20_000) -> FactSums:
     return open_source(lab.facts(), SourceQuestion(AXES[:3], ("x",), EDGES), segmentation_of)
 
 
+def test_a_sample_holds_a_share_of_the_rows(new_lab: Any) -> None:
+    """Of every segment and frame about the same one, each time the same rows; all rows where some are corrections."""
+    lab = new_lab(KINDS)
+    for i in range(4_000):
+        lab.put(f"id-{i}", i % 4 * DAY_MS, {"city": f"c{i % 3}", "x": float(i % 7)})
+    question = SourceQuestion(AXES[:1], ("x",), EDGES)
+    source = open_source(lab.facts(), question, segmentation_of)
+    sample = source.sampled(1_000)
+    share = sample.sums((0,)).size / source.sums((0,)).size
+    assert share.min() > 0.15
+    assert share.max() < 0.35
+    assert 900 < sample.rows < 1_100
+    assert sample.sums((0,)).total.tobytes() == source.sampled(1_000).sums((0,)).total.tobytes()
+    assert source.sampled(2_001) is source
+    lab.put("id-1", DAY_MS, {"city": "c9", "x": 1.0})
+    corrected = open_source(lab.facts(), question, segmentation_of)
+    assert corrected.rows > source.rows
+    assert corrected.sampled(1_000) is corrected
+
+
 def test_threads_do_not_change_a_bit(tmp_path: Path) -> None:
     """One thread and four give bit-identical sums."""
     answers = []
