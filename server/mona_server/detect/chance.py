@@ -67,27 +67,31 @@ def heavy_tailed(z: NDArray[Digits], inverse_dof: NDArray[Digits]) -> NDArray[Di
     return np.where(inverse_dof > 1e-6, np.sign(z) * bent, z)
 
 
+NEARLY = 0.95
+"""So near to the furthest are few."""
+
+
 def furthest(z: NDArray[np.float32], tails: Tails, rows: NDArray[np.intp] | slice = slice(None)) -> Floats:
     """(W,) the largest of the deviates (C, W) once bent by the tails of their ``rows``, without its sign.
 
-    Bending never takes a deviate further out, so only those at least as far as the bent first one have to be bent.
+    Bending never takes a deviate further out, so only those at least as far as a bent one have to be bent.
     """
-    away, windows = np.abs(z), np.arange(z.shape[1])
-    first = away.argmax(axis=0)
     weights = tails.weights[rows]
     alone = None if tails.alone is None or tails.furthest is None else (tails.alone[rows], tails.furthest[rows])
+    best = np.zeros(z.shape[1])
 
-    def bent(row: NDArray[np.intp], window: NDArray[np.intp]) -> Floats:
+    def bend(least: Floats) -> None:
+        """Those at least as far out."""
+        row, window = np.nonzero((z >= least) | (z <= -least))
         value = z[row, window].astype(np.float64)
         side = (value >= 0).astype(np.intp)
         inverse = weights[row, side]
         if alone is not None:
             inverse = np.where(alone[1][row] == window, alone[0][row, side], inverse)
-        return np.abs(heavy_tailed(value, inverse))
+        np.maximum.at(best, window, np.abs(heavy_tailed(value, inverse)))
 
-    best = bent(first, windows)
-    row, window = np.nonzero(away >= best)
-    np.maximum.at(best, window, bent(row, window))
+    bend(NEARLY * np.maximum(z.max(axis=0), -z.min(axis=0)))
+    bend(best)
     return best
 
 
@@ -261,11 +265,13 @@ def far_quantiles(values: NDArray[np.float32]) -> tuple[list[float], tuple[list[
     places = [count - 1 - int(q * count) for q in levels]  # from the end
     if not places:
         return levels, ([], [])
-    low, high = (
-        np.partition(away if len(away) > places[0] else side, places)
-        for side, away in ((values, values[values < -FAR]), (-values, -values[values > FAR]))
-    )
-    return levels, ([-float(low[k]) for k in places], [-float(high[k]) for k in places])
+
+    def side(sign: int) -> list[float]:
+        far = sign * values[values < -FAR if sign > 0 else values > FAR]
+        ordered = np.partition(far if len(far) > places[0] else sign * values, places)
+        return [-float(ordered[place]) for place in places]
+
+    return levels, (side(1), side(-1))
 
 
 def _weight_of(quantile: float, level: float) -> float:

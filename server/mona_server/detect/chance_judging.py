@@ -17,6 +17,7 @@ from mona_server.detect.deviates import joint_z
 from mona_server.detect.passers import code_of, row_of
 from mona_server.detect.source import Floats, SumsSource
 from mona_server.detect.verses.base import Statistic
+from mona_server.detect.windows import unbroken
 from mona_server.segment import Segment
 from mona_server.threads import in_threads
 
@@ -256,7 +257,7 @@ class Judging:
         # The score rises with the deviate, so of candidates with the same prior the furthest out is the best.
         priors, place = np.unique(self.log_prior[1:], return_inverse=True)
         for i, prior in enumerate(priors if z.size else ()):
-            rows = np.flatnonzero(place == i)
+            rows = unbroken(np.flatnonzero(place == i))
             score = chance.tail_score(chance.furthest(z[rows], self.tails[test], rows), np.array(prior))
             best = np.maximum(best, score) if best.size else score
         return best

@@ -23,7 +23,7 @@ from mona_server.segment import ALL, Segment
 MATURE = 0.5
 """Least share of the usual share of contexts with a value from which a frame counts."""
 
-STRETCH = 5
+STRETCH = 7
 """Most frames in a run that is told as one: so few that several threads have work."""
 
 

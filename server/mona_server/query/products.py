@@ -78,11 +78,11 @@ class Products:
                     fine[number][: self._first, frame] = found[: self._first]
                     fine[number][self._first :, frame] = found[self._followed]
                     if number in added:
-                        added[number] += found
+                        added[number] += found[self._first :]
                     else:
-                        added[number] = found
+                        added[number] = found[self._first :]
             for number, sums in added.items():
-                coarse[number][:, stretch] = sums[self._first :]
+                coarse[number][:, stretch] = sums
 
         self._in_threads(work, len(self._stretches), frames)
         return list(zip(fine, coarse, strict=True))
