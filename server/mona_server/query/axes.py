@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from mona_server.config.segmentations import Buckets, Segmentation, automatic
 from mona_server.detect.source import Axis, AxisRequest
@@ -19,6 +20,9 @@ from mona_server.segment import Condition, Equals, OneOf, Scalar
 
 LONGEST_VALUE = 500
 """Characters of a text that can be a segment of its own."""
+
+SHORT_LIST = 256
+"""So many texts are looked up in a list faster than in a map."""
 
 SegmentationOf = Callable[[str, str | None], Segmentation | None]
 """(field, name or None for the default) → its segmentation, None when it has none."""
@@ -36,13 +40,17 @@ class AxisPlan:
     remap: tuple[int, ...]
     dictionary: tuple[Scalar, ...] = field(repr=False, default=())
     buckets: Buckets | None = field(repr=False, default=None)
-    complete: bool = False
-    """The rows have no value besides those of the dictionary."""
 
     @property
     def missing(self) -> int:
         """The code of MISSING."""
         return self.remap[-2]
+
+    @property
+    def code_type(self) -> str:
+        """The smallest SQL type of the codes."""
+        size = len(self.remap)
+        return "TINYINT" if size < 2**7 else "SMALLINT" if size < 2**15 else "INTEGER"
 
 
 def no_segmentations(_field: str, _name: str | None) -> Segmentation | None:
@@ -62,53 +70,60 @@ def plan_axis(
     Raises :class:`BadRequest` for a field that cannot be segmented or a segmentation that does not exist.
     """
     column = facts.column(request.field)
-    name = column.field
-    if column.kind not in ("numeric", "string", "boolean"):
-        raise BadRequest(f"{name} is {column.kind} and cannot be segmented", hint="build a field from it and use that")
-    if request.boundaries:
-        edges = Buckets((-math.inf, *request.boundaries, math.inf))
-        return _bucket_plan(request, edges)
-    chosen = segmentation_of(name, request.segmentation)
-    if chosen is None and request.segmentation not in (None, "default"):
-        raise BadRequest(f"{name} has no segmentation {request.segmentation!r}")
+    chosen = chosen_segmentation(facts, request, segmentation_of)
     if chosen is None:
-        chosen = automatic(column.kind) or Segmentation(name="default", kind="discrete", default=True)
+        return _bucket_plan(request, Buckets((-math.inf, *request.boundaries, math.inf)))
+    rows = rows_sql([column.field])
     if chosen.numeric:
-        return _bucket_axis(facts, request, chosen, rows_sql([name]), values)
-    return _value_axis(facts, request, chosen, rows_sql([name]), values)
+        return _bucket_axis(facts, request, chosen, rows, values)
+    return value_plan(facts, request, chosen, _counted(facts, request, chosen, rows, values))
+
+
+def chosen_segmentation(facts: Facts, request: AxisRequest, segmentation_of: SegmentationOf) -> Segmentation | None:
+    """The segmentation of an axis; None where boundaries are given. Raises :class:`BadRequest` as :func:`plan_axis`."""
+    column = facts.column(request.field)
+    if column.kind not in ("numeric", "string", "boolean"):
+        raise BadRequest(
+            f"{column.field} is {column.kind} and cannot be segmented", hint="build a field from it and use that"
+        )
+    if request.boundaries:
+        return None
+    chosen = segmentation_of(column.field, request.segmentation)
+    if chosen is None and request.segmentation not in (None, "default"):
+        raise BadRequest(f"{column.field} has no segmentation {request.segmentation!r}")
+    return chosen or automatic(column.kind) or Segmentation(name="default", kind="discrete", default=True)
 
 
 def code_sql(facts: Facts, plan: AxisPlan, value: str | None = None) -> str:
     """SQL for the code of a row on the axis, never NULL; ``value`` stands for the column."""
-    return f"coalesce({code_or_null_sql(facts, plan, value)}, {plan.missing})"
-
-
-def code_or_null_sql(facts: Facts, plan: AxisPlan, value: str | None = None) -> str:
-    """SQL for the code of a row on the axis, NULL for MISSING."""
     column = facts.column(plan.axis.field)
     name = value or column.sql
+    code_type, missing = plan.code_type, len(plan.remap) - 2
     if plan.buckets is not None:
-        code = plan.buckets.sql(name)
+        code = f"coalesce({plan.buckets.sql(name)}, {missing})"
     elif column.kind == "boolean":
         places = {value: raw for raw, value in enumerate(plan.dictionary)}
-        code = f"CASE {name} WHEN TRUE THEN {places.get(True, -1)} WHEN FALSE THEN {places.get(False, -1)} END"
+        code = f"CASE {name} WHEN TRUE THEN {places.get(True, -1)} WHEN FALSE THEN {places.get(False, -1)} ELSE {missing} END"
     elif not plan.dictionary:
-        code = f"CASE WHEN {name} IS NOT NULL THEN -1 END"
+        code = f"CASE WHEN {name} IS NULL THEN {missing} ELSE -1 END"
     elif column.kind == "string":
-        known = ", ".join("'" + str(text).replace("'", "''") + "'" for text in plan.dictionary)
-        # TRY_CAST looks up each entry of a Parquet dictionary once; CAST, or a CASE or coalesce around it, every row.
-        code = f"enum_code(TRY_CAST({name} AS ENUM({known})))"
-        if not plan.complete:
-            code = f"CASE WHEN {name} IS NOT NULL THEN coalesce(CAST({code} AS INTEGER), -1) END"
+        # A function of the column alone is computed once for each entry of a Parquet dictionary. Not IN, which becomes a
+        # join that turns rows around; nor TRY_CAST to an ENUM, which looks for the entries most similar to an unknown text.
+        texts = ["'" + str(text).replace("'", "''") + "'" for text in plan.dictionary]
+        if len(texts) <= SHORT_LIST:
+            code = f"coalesce(CAST(list_position([{', '.join(texts)}, NULL], {name}) AS {code_type}), 0) - 1"
+        else:
+            pairs = ", ".join(f"{text}: {raw}" for raw, text in enumerate(texts))
+            code = f"CAST(map_extract_value(MAP {{{pairs}}}, {name}) AS {code_type})"
+            code = f"coalesce({code}, CASE WHEN {name} IS NULL THEN {missing} ELSE -1 END)"
     else:
         # list_position counts from 1; numbers that stand for categories are few.
         known = ", ".join(f"{float(number)!r}::DOUBLE" for number in plan.dictionary)
-        code = f"CASE WHEN {name} IS NOT NULL THEN coalesce(list_position([{known}], {name}), 0) - 1 END"
-    size = len(plan.remap)
-    if plan.remap != (*range(size - 1), -1):
+        code = f"CASE WHEN {name} IS NULL THEN {missing} ELSE coalesce(list_position([{known}], {name}), 0) - 1 END"
+    if plan.remap != (*range(missing + 1), -1):
         turned = ", ".join(map(str, (plan.remap[-1], *plan.remap[:-1])))
         code = f"[{turned}][{code} + 2]"
-    return f"CAST({code} AS {'TINYINT' if size < 2**7 else 'SMALLINT' if size < 2**15 else 'INTEGER'})"
+    return f"CAST({code} AS {code_type})"
 
 
 def codes_sql(facts: Facts, plan: AxisPlan) -> str:
@@ -141,25 +156,29 @@ def _bucket_plan(request: AxisRequest, buckets: Buckets) -> AxisPlan:
     return AxisPlan(Axis(request.field, conditions, ordered=True), remap, buckets=buckets)
 
 
-def _value_axis(
+def _counted(
     facts: Facts, request: AxisRequest, chosen: Segmentation, rows: str, values: dict[str, object]
-) -> AxisPlan:
+) -> list[tuple[Any, int]]:
+    """Values and their contexts, the largest first: more than those that can be segments are not needed."""
     column = facts.column(request.field)
     sources = [f"SELECT {column.sql} AS v, MONA_SIGN AS sign FROM {rows}"]
     if column.lists:
         sources.append(f"SELECT unnest({column.list_sql}) AS v, MONA_SIGN AS sign FROM {rows}")
     # Long texts are nobody's category: they are in no segment, like values beyond the largest ones.
-    short = f"CASE WHEN len(v) <= {LONGEST_VALUE} THEN v END" if column.kind == "string" else "v"
+    short = f"len(v) <= {LONGEST_VALUE}" if column.kind == "string" else "v IS NOT NULL"
     found = facts.rows(
-        f"SELECT {short} AS v, CAST(sum(sign) AS BIGINT) AS n FROM ({' UNION ALL '.join(sources)}) "
-        f"WHERE v IS NOT NULL GROUP BY {short} ORDER BY n DESC, v LIMIT {int(chosen.max_values) + 2}",
+        f"SELECT v, CAST(sum(sign) AS BIGINT) AS n FROM ({' UNION ALL '.join(sources)}) "
+        f"WHERE {short} GROUP BY v ORDER BY n DESC, v LIMIT {int(chosen.max_values)}",
         values,
     )
-    kept = [row for row in found if row[0] is not None]
-    complete = len(kept) == len(found) and len(kept) <= chosen.max_values
-    found = kept[: chosen.max_values]
-    dictionary: tuple[Scalar, ...] = tuple(sorted((row[0] for row in found), key=_order))
-    gone = {row[0] for row in found if row[1] <= 0}
+    return [(value, n) for value, n in found]
+
+
+def value_plan(facts: Facts, request: AxisRequest, chosen: Segmentation, found: Sequence[tuple[Any, int]]) -> AxisPlan:
+    """The axis of a field whose values are segments. ``found``: values and their contexts, the largest first."""
+    found = found[: chosen.max_values]
+    dictionary: tuple[Scalar, ...] = tuple(sorted((value for value, _ in found), key=_order))
+    gone = {value for value, n in found if n <= 0}
     in_range = chosen.in_range
     groups: dict[Scalar, list[int]] = {}
     for raw, value in enumerate(dictionary):
@@ -183,8 +202,8 @@ def _value_axis(
             remap[raw] = code
     remap[-2] = len(conditions)
     conditions.append(Equals(None))
-    axis = Axis(request.field, tuple(conditions), overlapping=column.lists)
-    return AxisPlan(axis, tuple(remap), dictionary=dictionary, complete=complete)
+    axis = Axis(request.field, tuple(conditions), overlapping=facts.column(request.field).lists)
+    return AxisPlan(axis, tuple(remap), dictionary=dictionary)
 
 
 def _order(value: Scalar) -> tuple[int, float, str]:

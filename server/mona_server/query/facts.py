@@ -7,6 +7,7 @@ left a row with sign -1 (its old values) and one with sign +1, and all sums weig
 from __future__ import annotations
 
 import difflib
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -156,14 +157,16 @@ class Facts:
         axis: str = "MONA_TIMESTAMP",
         from_ms: int | None = None,
         to_ms: int | None = None,
+        frames: Sequence[int] = (),
         revision: bool = False,
     ) -> str:
         """A sub-query with ``MONA_SIGN`` (TINYINT), ``MONA_AXIS`` (BIGINT, Unix ms) and the columns of the fields.
 
         Columns have their physical names, because SQL does not tell ``City`` from ``city``; see :attr:`Column.sql`.
         Rows without a time on the axis, outside of ``from_ms <= t < to_ms`` or after the as-of revision are left
-        out; ``revision`` adds ``MONA_REVISION``. Rows come in the order of the files, then pending ones. Run it with
-        :meth:`arrays` or :meth:`rows`.
+        out; ``revision`` adds ``MONA_REVISION``. With ``frames`` (ascending edges) ``MONA_AXIS`` only tells between which
+        of them a row lies: the times of files that lie within one frame are not read. Rows come in the order of the
+        files, then pending ones. Run it with :meth:`arrays` or :meth:`rows`.
         """
         time = self.time_axis(axis)
         wanted = list(dict.fromkeys(self.column(name) for name in fields))
@@ -174,12 +177,22 @@ class Facts:
             after, before = from_ms is None or file.min_ms >= from_ms, to_ms is None or file.max_ms < to_ms
             return time.field == "MONA_TIMESTAMP" and after and before
 
-        for all_of_it, some in groupby(self.files_between(axis, from_ms, to_ms), whole):
+        def in_one_frame(file: File) -> bool:
+            """Does the file tell the frame of its rows? (A field may have the name of the engine's number of the file.)"""
+            same = bool(frames) and bisect_right(frames, file.min_ms) == bisect_right(frames, file.max_ms)
+            return same and whole(file) and not any(name.lower() == "file_index" for name in file.columns)
+
+        def reading(file: File) -> tuple[bool, bool]:
+            return whole(file), in_one_frame(file)
+
+        for (all_of_it, one_frame), some in groupby(self.files_between(axis, from_ms, to_ms), reading):
             files = list(some)
             source = f"read_parquet({file_list([f.path for f in files])}, union_by_name=true)"
             there = frozenset[str]().union(*(f.columns for f in files))
             between = None if all_of_it else (from_ms, to_ms)
-            parts.append(self._part(source, there, time, wanted, between, revision=revision))
+            # The engine looks it up once for each file, because the number of the file is the same for all its rows.
+            at = f"CAST({[f.min_ms for f in files]}[CAST(file_index AS INTEGER) + 1] AS BIGINT)" if one_frame else None
+            parts.append(self._part(source, there, time, wanted, between, at=at, revision=revision))
         if self.pending_rows:
             parts.append(
                 self._part("pending", set(self.pending), time, wanted, (from_ms, to_ms), clean=True, revision=revision)
@@ -219,10 +232,11 @@ class Facts:
         wanted: Sequence[Column],
         between: tuple[int | None, int | None] | None,
         *,
+        at: str | None = None,
         clean: bool = False,
         revision: bool = False,
     ) -> str:
-        """``between``: the range of times; None: all rows are in it."""
+        """``between``: the range of times; None: all rows are in it. ``at``: SQL in place of the time of a row."""
 
         def typed(physical: str, sql_type: str) -> str:
             if physical not in there:
@@ -232,7 +246,7 @@ class Facts:
             return f"CASE WHEN isnan({value}) THEN NULL ELSE {value} END" if clean and sql_type == "DOUBLE" else value
 
         t = typed(time.physical, "BIGINT")
-        items = [f"{typed('MONA_SIGN', 'TINYINT')} AS MONA_SIGN", f"{t} AS MONA_AXIS"]
+        items = [f"{typed('MONA_SIGN', 'TINYINT')} AS MONA_SIGN", f"{at or t} AS MONA_AXIS"]
         if revision:
             items.append(f"{typed('MONA_REVISION', 'BIGINT')} AS MONA_REVISION")
         for column in wanted:

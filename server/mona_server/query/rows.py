@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mona_server.detect.source import AxisRequest, Effects, Floats, SourceQuestion, centre
-from mona_server.query.axes import AxisPlan, SegmentationOf, code_or_null_sql, codes_sql, plan_axis
+from mona_server.query.axes import AxisPlan, SegmentationOf, code_sql, codes_sql, plan_axis
 from mona_server.query.conditions import Binder, fields_of, row_filter, segment_sql
-from mona_server.query.engines.duckdb import unmasked
 from mona_server.query.errors import QueryTooLarge
 from mona_server.query.facts import Facts
 from mona_server.query.frames import frame_sql
+from mona_server.query.guesses import Guess, guess_axis
 from mona_server.segment import Equals, Segment
 from mona_server.threads import ahead, in_threads
 
@@ -27,6 +27,8 @@ PART_BYTES = 32 * 2**20
 """The engine hands over about so much at a time, so that its copy of the rows stays small."""
 QUERIES = 2
 """Queries at a time: one is executed while another is planned or handed over, which a single thread does."""
+GUESS_ROWS = 2**16
+"""The values of texts are guessed from about so many rows, or from one file in fifty where those have more."""
 SUMS_BYTES = 400 * 2**20
 """What sums take beside the rows, of the sets of axes of one pass."""
 BLOCK_ROWS = 2**16
@@ -114,7 +116,7 @@ def relation_of(facts: Facts, question: SourceQuestion, fields: Iterable[str], f
     """The rows of the question's time axis in a range, with these fields and those that its filters need."""
     filters = fields_of(question.within, *question.excluded, *(s for _, _, s in question.frame_filters))
     names = sorted({*fields, *filters})
-    return facts.relation(names, axis=question.timestamp_field, from_ms=from_ms, to_ms=to_ms)
+    return facts.relation(names, axis=question.timestamp_field, from_ms=from_ms, to_ms=to_ms, frames=question.edges_ms)
 
 
 def frame_filter_sql(facts: Facts, question: SourceQuestion, bind: Binder) -> str:
@@ -144,30 +146,52 @@ def load_rows(facts: Facts, question: SourceQuestion, segmentation_of: Segmentat
 
     count, least_sign = facts.rows(f"SELECT count(*), min(MONA_SIGN) FROM {rows_sql([])}", bind.values)[0]
     _check_memory(facts, question, count)
+    edges = question.edges_ms
+    window = replace(facts, files=facts.files_between(question.timestamp_field, edges[0], edges[-1]))
+    # Whole files all over the window, the newest one among them: more of them where few rows pass the filters.
+    a_part = replace(window, files=window.files[:: -max(1, min(count // GUESS_ROWS, 50))])
 
-    def look_at(request: AxisRequest) -> AxisPlan:
+    def some_rows(fields: Sequence[str]) -> str:
+        return _rows_sql(a_part, question, fields, bind)
+
+    def plan_of(request: AxisRequest) -> AxisPlan:
         return plan_axis(facts, request, segmentation_of, rows_sql, bind.values)
 
-    plans = tuple(ahead(look_at, question.axes, QUERIES))
-    listed = [facts.column(p.axis.field).lists for p in plans]
+    def look_at(request: AxisRequest) -> AxisPlan | Guess:
+        return guess_axis(facts, request, segmentation_of, some_rows, bind.values) or plan_of(request)
+
+    looks = list(ahead(look_at, question.axes, QUERIES))
+    plans = [look.raw if isinstance(look, Guess) else look for look in looks]
+    fields = [plan.axis.field for plan in plans]
+    listed = [facts.column(name).lists for name in fields]
     # Only small numbers leave the engine: handing them over costs more than finding them.
-    frame_type = "SMALLINT" if len(question.edges_ms) < 2**15 else "INTEGER"
-    items = {"k": f"CAST({frame_sql(question.edges_ms)} AS {frame_type})"}
+    frame_type = "SMALLINT" if len(edges) < 2**15 else "INTEGER"
+    items = {"k": f"CAST({frame_sql(edges)} AS {frame_type})"}
     if least_sign is not None and least_sign < 0:
         items["sign"] = "MONA_SIGN"
-    items |= {f"a{i}": code_or_null_sql(facts, plan) for i, plan in enumerate(plans) if not listed[i]}
+    items |= {f"a{i}": code_sql(facts, plan) for i, plan in enumerate(plans) if not listed[i]}
     items |= {f"m{m}": _metric_sql(facts, metric, bind) for m, metric in enumerate(question.metrics)}
-    fields = [plan.axis.field for plan in plans] + list(question.metrics)
-    missing = {f"a{i}": plan.missing for i, plan in enumerate(plans)}
-    columns = _columns(facts, question, items, missing, fields, bind, count)
+    columns = _columns(window, question, items, [*fields, *question.metrics], bind, count)
+    sign = columns.pop("sign").astype(np.float64) if "sign" in columns else None
+    again = {}
+    for i, look in enumerate(looks):
+        if isinstance(look, Guess):
+            plans[i], found = look.settled(facts, columns.pop(f"a{i}"), sign, plan_of)
+            if found is None:
+                again[f"a{i}"] = code_sql(facts, plans[i])
+            else:
+                columns[f"a{i}"] = found
+    if again:
+        columns |= _columns(window, question, again, fields, bind, count)
     frame = columns.pop("k")
     order = None if np.all(frame[1:] >= frame[:-1]) else np.argsort(frame, kind="stable")
-    starts = np.searchsorted(frame if order is None else frame[order], np.arange(len(question.edges_ms)))
+    starts = np.searchsorted(frame if order is None else frame[order], np.arange(len(edges)))
 
     def column(name: str) -> NDArray[Any]:
         return columns.pop(name) if order is None else columns.pop(name)[order]
 
-    sign = column("sign").astype(np.float64) if "sign" in columns else None
+    if sign is not None and order is not None:
+        sign = sign[order]
     codes: list[Codes | Elements] = []
     for i, plan in enumerate(plans):
         if listed[i]:
@@ -182,7 +206,7 @@ def load_rows(facts: Facts, question: SourceQuestion, segmentation_of: Segmentat
         present.append(there)
         offsets.append(offset)
     return Rows(
-        plans,
+        tuple(plans),
         tuple(codes),
         sign,
         tuple(deviations),
@@ -194,17 +218,14 @@ def load_rows(facts: Facts, question: SourceQuestion, segmentation_of: Segmentat
 
 
 def _columns(
-    facts: Facts,
+    window: Facts,
     question: SourceQuestion,
     items: Mapping[str, str],
-    missing: Mapping[str, int],
     fields: Sequence[str],
     bind: Binder,
     count: int,
 ) -> dict[str, NDArray[Any]]:
-    """(count,) of each SQL expression of ``items``, as the rows lie in the files; NULL becomes ``missing``."""
-    edges = question.edges_ms
-    window = replace(facts, files=facts.files_between(question.timestamp_field, edges[0], edges[-1]))
+    """(count,) of each SQL expression of ``items``, none of which is ever NULL, as the rows lie in the files."""
     wanted = ", ".join(f"{sql} AS {name}" for name, sql in items.items())
     part_rows = PART_BYTES // (2 * len(items) + 6 * len(question.metrics))
     columns: dict[str, NDArray[Any]] = {}
@@ -214,13 +235,11 @@ def _columns(
         return part.arrays(f"SELECT {wanted} FROM {_rows_sql(part, question, fields, bind)}", bind.values)
 
     for found in ahead(read, window.parts(part_rows), QUERIES):
-        rows = len(found["k"])
-        for name in items:
-            values = unmasked(found.pop(name), missing.get(name))
+        for name, values in found.items():
             if name not in columns:
                 columns[name] = np.empty(count, values.dtype)
-            columns[name][done : done + rows] = values
-        done += rows
+            columns[name][done : done + len(values)] = values
+        done += len(values)
     assert done == count
     return columns
 
