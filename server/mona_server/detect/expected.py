@@ -16,6 +16,7 @@ from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mona_server.detect.source import Effects, Floats, Frames, GroupSums, SumsSource
 
@@ -26,6 +27,9 @@ RIDGE = 5.0
 ENOUGH = 1_000_000
 """Effects, and where residuals are cut off, are learnt from about so many contexts: a segment is compared with its own past,
 so what an effect is wrong by is in both, and the noise of a mean of so many is none."""
+
+PIECES = 8
+"""The frames to learn from are summed in about so many pieces."""
 
 
 def fit_effects(
@@ -48,22 +52,21 @@ def fit_effects(
     meets = np.zeros((start[-1], start[-1]))
     totals = np.zeros((len(metrics), start[-1]))
     means = [_mean(base, m, frames) for m in metrics]
-    for i, groups in enumerate(source.sums_of([(axis,) for axis in chosen])):
+    spans = spans_of(np.arange(base.size.shape[1])[frames])
+    for i, groups in enumerate(source.spans_of([(axis,) for axis in chosen], spans)):
         rows = start[i] + groups.codes[:, 0]
-        meets[rows, rows] = groups.size[:, frames].sum(axis=1)
+        meets[rows, rows] = groups.size.sum(axis=1)
         for k, m in enumerate(metrics):
-            totals[k, rows] = groups.total[m][:, frames].sum(axis=1) - means[k] * groups.count_of(m)[:, frames].sum(
-                axis=1
-            )
+            totals[k, rows] = groups.total[m].sum(axis=1) - means[k] * groups.count_of(m).sum(axis=1)
     pairs = [
         (i, j)
         for i, j in combinations(range(len(chosen)), 2)
         if source.axes[chosen[i]].field != source.axes[chosen[j]].field
     ]
-    together = source.without_metrics().sums_of([(chosen[i], chosen[j]) for i, j in pairs])
+    together = source.without_metrics().spans_of([(chosen[i], chosen[j]) for i, j in pairs], spans)
     for (i, j), groups in zip(pairs, together, strict=True):
         first, second = start[i] + groups.codes[:, 0], start[j] + groups.codes[:, 1]
-        meets[first, second] = meets[second, first] = groups.size[:, frames].sum(axis=1)
+        meets[first, second] = meets[second, first] = groups.size.sum(axis=1)
     effects = np.asarray(np.linalg.solve(meets + ridge * np.eye(len(meets)), totals.T).T, np.float64)
     # At most so many effects were free: one per value, less for rare ones, of each field one less, as the mean is known.
     seen = np.diagonal(meets)
@@ -90,6 +93,19 @@ def fit_level(source: SumsSource, base: GroupSums, frames: Frames, metrics: Sequ
     none = tuple(np.zeros(len(axis.conditions)) for axis in source.axes)
     fitted = {m: Effects(none, constant=_mean(base, m, frames)) for m in metrics}
     return _cut(source.sampled(ENOUGH), fitted, frames)
+
+
+def spans_of(frames: NDArray[np.intp]) -> list[tuple[int, int]]:
+    """Ascending frames as spans a..b-1: the runs that they make, the long ones in pieces, so that several threads have work.
+
+    >>> spans_of(np.array([0, 1, 2, 7, 8]))
+    [(0, 1), (1, 2), (2, 3), (7, 8), (8, 9)]
+    >>> spans_of(np.arange(10, 80))[:2]
+    [(10, 19), (19, 28)]
+    """
+    most = -(-len(frames) // PIECES)
+    runs = np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1) if len(frames) else []
+    return [(int(run[i]), int(run[min(i + most, len(run)) - 1]) + 1) for run in runs for i in range(0, len(run), most)]
 
 
 def _cut(source: SumsSource, effects: dict[int, Effects], frames: Frames) -> dict[int, Effects]:

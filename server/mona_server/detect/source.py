@@ -159,6 +159,14 @@ class GroupSums:
             residual=None if self.residual is None else self.residual[:, rows],
         )
 
+    def joined(self, spans: Sequence[tuple[int, int]]) -> GroupSums:
+        """Sums over spans of frames a..b-1 instead of frames. There must be no stretches."""
+
+        def over(sums: Floats) -> Floats:
+            return np.stack([sums[..., a:b].sum(axis=-1) for a, b in spans], axis=-1)
+
+        return dataclasses.replace(self, contexts=over(self.contexts), total=over(self.total), square=over(self.square))
+
     def plus(self, other: GroupSums) -> GroupSums:
         """The sums of other segments added to those of these, one by one."""
         return dataclasses.replace(
@@ -280,6 +288,10 @@ class SumsSource(Protocol):
     def sums(self, axes: Sequence[int], min_size: float = 1) -> GroupSums:
         """Those of one set."""
         return next(self.sums_of((axes,), min_size))
+
+    def spans_of(self, sets: Sequence[Sequence[int]], spans: Sequence[tuple[int, int]]) -> Iterator[GroupSums]:
+        """As :meth:`sums_of`, over spans of frames a..b-1 instead of frames: they cost less where they are fewer."""
+        return (groups.joined(spans) for groups in self.sums_of(sets))
 
     def atoms(self, segments: Sequence[Segment], spans: Sequence[tuple[int, int]] | None = None) -> AtomSums:
         """One scan that tells how segments (of any fields of the class) overlap.

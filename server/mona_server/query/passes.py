@@ -51,16 +51,21 @@ class Passes:
         most = CELLS_BYTES / self._cell_bytes
         self._few, self._alone = max(1, min(rows / frames / FEW, most)), min(rows / frames / ALONE, most)
 
-    def sums(self, sets: Sequence[tuple[int, ...]], min_size: float) -> Iterator[tuple[Codes, Sums]]:
-        """Of each set the codes (S, d) of the segments with ``min_size`` contexts, ascending, and their sums."""
+    def sums(
+        self, sets: Sequence[tuple[int, ...]], min_size: float, spans: Sequence[tuple[int, int]] | None = None
+    ) -> Iterator[tuple[Codes, Sums]]:
+        """Of each set the codes (S, d) of the segments with ``min_size`` contexts, ascending, and their sums.
+
+        With ``spans`` contexts and sums are those of spans of frames a..b-1 instead of frames.
+        """
         waiting: list[_Set] = []
         for axes in sets:
             chosen = self._ready(axes, min_size)
             if waiting and chosen.bytes + sum(one.bytes for one in waiting) > PASS_BYTES:
-                yield from self._pass(waiting, min_size)
+                yield from self._pass(waiting, min_size, spans)
                 waiting = []
             waiting.append(chosen)
-        yield from self._pass(waiting, min_size)
+        yield from self._pass(waiting, min_size, spans)
 
     def _ready(self, axes: tuple[int, ...], min_size: float) -> _Set:
         digits = [self._digits[axis] for axis in axes]
@@ -71,8 +76,15 @@ class Passes:
         size = len(kept) * self._cell_bytes + group.nbytes
         return _Set(axes, lambda low, high: group[low:high], len(kept), kept, size)
 
-    def _pass(self, sets: Sequence[_Set], min_size: float) -> Iterator[tuple[Codes, Sums]]:
-        found = self._products.by_frame([(one.group_of, one.groups) for one in sets])[::-1]
+    def _pass(
+        self, sets: Sequence[_Set], min_size: float, spans: Sequence[tuple[int, int]] | None
+    ) -> Iterator[tuple[Codes, Sums]]:
+        groupings = [(one.group_of, one.groups) for one in sets]
+        found: list[Sums] = []
+        if spans is None:
+            found += self._products.by_frame(groupings)[::-1]
+        else:
+            found += [(sums,) for sums in self._products.by_span(groupings, spans)][::-1]
         for one in sets:
             sums = found.pop()  # what was handed out is not held
             yield self._alive(one.axes, sums, min_size) if one.kept is None else (one.kept, sums)

@@ -97,6 +97,15 @@ class FactSums(SumsSource):
             for axes, (kept, sums) in zip(chosen, found, strict=True):
                 yield GroupSums(axes, kept, **self._products.split(sums))
 
+    def spans_of(self, sets: Sequence[Sequence[int]], spans: Sequence[tuple[int, int]]) -> Iterator[GroupSums]:
+        """Sums over spans of frames."""
+        chosen = [tuple(axes) for axes in sets]
+        if any(axes == () or self._listed(axes) for axes in chosen):
+            yield from super().spans_of(sets, spans)
+            return
+        for axes, (kept, sums) in zip(chosen, self._passes.sums(chosen, 1, spans), strict=True):
+            yield GroupSums(axes, kept, **self._products.split(sums))
+
     def _everybody(self) -> GroupSums:
         """All contexts, which need no look at codes."""
         sums = everybody(self._rows, range(self._products.metrics), self._products.threads)

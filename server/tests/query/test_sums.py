@@ -201,6 +201,16 @@ def test_many_rows_and_values_sum_like_the_table(new_lab: Any) -> None:
     whole, told_whole = mine.everybody({0: effects(mine)}), his.everybody({0: effects(his)})
     for part in ("count", "total", "square"):
         np.testing.assert_allclose(getattr(whole, part), getattr(told_whole, part), rtol=1e-9, atol=1e-3)
+    spans, sets = ((0, 1), (2, 4)), ((0,), (1, 2), ())
+    for joined, told, frames in zip(
+        mine.spans_of(sets, spans), his.spans_of(sets, spans), mine.sums_of(sets), strict=True
+    ):
+        np.testing.assert_array_equal(joined.codes, told.codes)
+        np.testing.assert_array_equal(joined.size, told.size)
+        np.testing.assert_array_equal(joined.size[:, 1], frames.size[:, 2:].sum(axis=1))
+        np.testing.assert_array_equal(joined.count, told.count)
+        for part in ("total", "square"):
+            np.testing.assert_allclose(getattr(joined, part), getattr(told, part), rtol=1e-9, atol=1e-6)
     for sizes in (mine.without_metrics(), his.without_metrics()):
         np.testing.assert_array_equal(sizes.sums((0, 1)).size, mine.sums((0, 1)).size)
 
