@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Literal
 
 import numpy as np
@@ -26,7 +27,7 @@ from mona_server.threads import in_threads
 Comparison = Literal["reference", "everybody", "threshold"]
 """What the judged frames are compared with: the segment's own reference frames, everybody in the same frames, a number."""
 
-BATCH = 128
+BATCH = 512
 """Blocks with fewer segments are taken together with the next ones: a step over few costs as much as one over many."""
 PIECE = 4096
 """Larger ones are taken in pieces that stay in the processor's cache."""
@@ -171,12 +172,16 @@ class Evidence:
             self.seen.blocks.append(replace(block, groups=light))
             self.seen.sizes.append(block.groups.size.sum(axis=1))
         self._waiting = []
-        # What a season explains is pooled over a block, so there each block stays alone.
-        batches = [[groups] for groups in waiting] if chance_seasons.has_season(windows) else _batches(waiting)
+        # What a season explains is pooled over a block, so there none is cut.
+        seasons = chance_seasons.has_season(windows)
+        batches = _batches(waiting, max(map(len, (groups.codes for groups in waiting))) if seasons else PIECE)
         pieces = [(groups, test) for groups in batches for test in range(len(self.seen.stats))]
 
         def stats(piece: tuple[list[GroupSums], int]) -> list[Stats]:
             parts, shared = self._deviations(*piece), shocks[piece[1]]
+            if seasons:
+                starts = (0, *accumulate(len(groups.codes) for groups in piece[0][:-1]))
+                parts = [replace(part, starts=starts) for part in parts]
             each = zip(parts, shared, strict=True)
             return [chance_series.stats(part, windows, self._placebos, self.weeks, one) for part, one in each]
 
@@ -260,12 +265,12 @@ class Evidence:
                 return Series(groups.total_of(r), groups.count_of(r), groups.square[r], groups.stretches)
 
 
-def _batches(waiting: Sequence[GroupSums]) -> Iterator[list[GroupSums]]:
-    """The same segments in the same order, large lists in pieces, small ones together."""
+def _batches(waiting: Sequence[GroupSums], most: int) -> Iterator[list[GroupSums]]:
+    """The same segments in the same order, lists of more than ``most`` in pieces, small ones together."""
     batch: list[GroupSums] = []
     for groups in waiting:
-        for start in range(0, len(groups.codes), PIECE):
-            rows = slice(start, start + PIECE)
+        for start in range(0, len(groups.codes), most):
+            rows = slice(start, start + most)
             batch.append(groups.take(rows))
             if sum(len(piece.codes) for piece in batch) >= BATCH:
                 yield batch

@@ -53,6 +53,8 @@ class Part:
     """(S,) by how much the variance of judged rows is above that of reference ones, at least 0."""
     fresh: float = 1.0
     """Variance of rows that the effects were not learnt from, over that of those they were learnt from."""
+    starts: tuple[int, ...] = (0,)
+    """Where lists of segments that share their seasons begin."""
 
 
 def size_part(size: Floats, base: Floats, windows: Windows) -> Part:

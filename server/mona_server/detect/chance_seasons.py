@@ -53,7 +53,7 @@ def learn_season(part: Part, windows: Windows) -> Season | None:
     weight = part.exposure[:, reference]
     squares = ((part.deviation[:, reference] - rate[:, place[reference]] * weight) ** 2).sum(axis=1)
     signal = cycle * rate.var(axis=1)
-    share = _believed(signal, squares, weight.sum(axis=1), len(reference), cycle)
+    share = _believed(signal, squares, weight.sum(axis=1), len(reference), cycle, part.starts)
     return Season(part, rate, known, share, place)
 
 
@@ -98,7 +98,7 @@ class Season:
         signal = (centred**2).sum(axis=1)[:, None] - 2 * by * rate + by**2 * others
         squares = (distance**2).sum(axis=1)[:, None] - distance**2 * (known / rest)
         whole = self.known.sum(axis=1)[:, None] - weight
-        share = _believed(signal, squares, whole, len(learn) - 1, cycle)
+        share = _believed(signal, squares, whole, len(learn) - 1, cycle, self.part.starts)
         return share * (rate - by * others) * weight, _unsure(share, weight, known - weight, whole, cycle)
 
 
@@ -112,17 +112,28 @@ def _seasonal_rate(part: Part, windows: Windows) -> tuple[NDArray[np.intp], Floa
     return place, (deviation @ at) / np.maximum(known, 1e-9), known
 
 
-def _believed(signal: Floats, squares: Floats, exposure: Floats, frames: int, cycle: int) -> Floats:
+def _believed(
+    signal: Floats, squares: Floats, exposure: Floats, frames: int, cycle: int, starts: tuple[int, ...]
+) -> Floats:
     """Share of measured seasons that chance does not explain; first axis: candidates.
 
     ``signal``: Σ rate² over the places of the cycle, ``squares``: of the deviations around them in all ``frames``. One share
-    per candidate, pulled half way to the share over all: strong seasons of single segments are kept.
+    per candidate, pulled half way to the share over all of its list (they begin at ``starts``): strong seasons of single
+    segments are kept.
     """
     noise = np.maximum(squares, 0.0) / np.maximum(exposure, 1e-9) * (frames / (frames - cycle))
     signal, chance = signal * exposure / cycle, noise * (cycle - 1)
     own = 1 - chance / np.maximum(signal, 1e-300)
-    everybody = 1 - chance.sum(axis=0) / np.maximum(signal.sum(axis=0), 1e-300)
+    everybody = 1 - _over_lists(chance, starts) / np.maximum(_over_lists(signal, starts), 1e-300)
     return np.asarray(np.clip((own + everybody) / 2, 0.0, 1.0), np.float64)
+
+
+def _over_lists(values: Floats, starts: tuple[int, ...]) -> Floats:
+    """Sums over the list of each candidate; first axis: candidates."""
+    if len(starts) == 1:
+        return np.asarray(values.sum(axis=0), np.float64)
+    sums = np.add.reduceat(values, starts, axis=0)
+    return np.repeat(sums, np.diff([*starts, len(values)]), axis=0)
 
 
 def _unsure(share: Floats, asked: Floats, known: Floats, whole: Floats, cycle: int) -> Floats:

@@ -169,10 +169,10 @@ def at_least(values: Floats, limit: Floats | float) -> Mask:
     >>> at_least(np.array([0.1 + 0.2, 0.3 - 1e-13, 0.29]), 0.3).tolist()
     [True, True, False]
     """
-    limits = np.broadcast_to(np.asarray(limit, np.float64), values.shape)
-    passed: Mask = values >= limits
-    near = np.flatnonzero(np.abs(values - limits) <= 1e-11 * np.abs(values))
-    passed[near] = round12(values[near]) >= limits[near]
+    passed: Mask = values >= limit
+    near = np.abs(values - limit) <= 1e-11 * np.abs(values)
+    if near.any():
+        passed = np.where(near, round12(values) >= limit, passed)
     return passed
 
 

@@ -55,13 +55,18 @@ def joined(some: list[Stats], name: str) -> np.ndarray:
     return np.array(whole.halves).T if name == "halves" else getattr(whole, name)
 
 
-def test_blocks_stay_alone_where_a_season_is_pooled_over_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A target of ten days does not hold whole weeks."""
-    windows = Windows(np.arange(42, 52), np.arange(42), 7)
+@pytest.mark.parametrize("days", [1, 10])
+def test_a_season_is_pooled_over_each_block(monkeypatch: pytest.MonkeyPatch, days: int) -> None:
+    """Whatever it is taken together with, and however large it is. Neither a day nor ten days hold whole weeks."""
+    windows = Windows(np.arange(42, 42 + days), np.arange(42), 7)
     _, alone = taken(Statistic.AVERAGE, 1, monkeypatch, windows)
     _, at_once = taken(Statistic.AVERAGE, 1_000, monkeypatch, windows)
-    for name in ("change", "between", "placebos"):
-        assert np.array_equal(joined(at_once[0], name), joined(alone[0], name)), name
+    monkeypatch.setattr(chance_evidence, "PIECE", 16)
+    _, large = taken(Statistic.AVERAGE, 1, monkeypatch, windows)
+    assert (len(alone[0]), len(at_once[0]), len(large[0])) == (5, 2, 5)
+    for name in ("change", "between", "spread", "placebos"):
+        assert joined(at_once[0], name) == pytest.approx(joined(alone[0], name), rel=1e-6), name
+        assert np.array_equal(joined(large[0], name), joined(alone[0], name)), name
 
 
 @pytest.mark.parametrize("statistic", [Statistic.AVERAGE, Statistic.SUM, Statistic.SIZE])
