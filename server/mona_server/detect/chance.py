@@ -74,7 +74,7 @@ NEARLY = 0.95
 def furthest(z: NDArray[np.float32], tails: Tails, rows: NDArray[np.intp] | slice = slice(None)) -> Floats:
     """(W,) the largest of the deviates (C, W) once bent by the tails of their ``rows``, without its sign.
 
-    Bending never takes a deviate further out, so only those at least as far as a bent one have to be bent.
+    Bending never takes a deviate further out, so only those at least as far as a bent one have to be bent. NaN is nowhere.
     """
     weights = tails.weights[rows]
     alone = None if tails.alone is None or tails.furthest is None else (tails.alone[rows], tails.furthest[rows])
@@ -90,7 +90,7 @@ def furthest(z: NDArray[np.float32], tails: Tails, rows: NDArray[np.intp] | slic
             inverse = np.where(alone[1][row] == window, alone[0][row, side], inverse)
         np.maximum.at(best, window, np.abs(heavy_tailed(value, inverse)))
 
-    bend(NEARLY * np.maximum(z.max(axis=0), -z.min(axis=0)))
+    bend(NEARLY * np.fmax(np.fmax.reduce(z), -np.fmin.reduce(z)))
     bend(best)
     return best
 

@@ -31,6 +31,10 @@ def test_the_furthest_is_that_of_all_bent_deviates(candidates: int) -> None:
     bent = np.abs(chance.heavy_tailed(z.astype(float), np.where(z < 0, tails[:, :1], tails[:, 1:])))
     assert np.array_equal(chance.furthest(z, chance.Tails(tails)), bent.max(axis=0))
     assert candidates == 1 or (bent.argmax(axis=0) != np.abs(z).argmax(axis=0)).any()
+    z[0, 0] = np.nan
+    furthest = chance.furthest(z, chance.Tails(tails))
+    assert np.array_equal(furthest[1:], bent[:, 1:].max(axis=0))
+    assert furthest[0] == bent[1:, 0].max(initial=0)
 
 
 @pytest.mark.parametrize("count", [100, 4_000, 40_000])
