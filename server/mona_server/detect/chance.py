@@ -57,7 +57,8 @@ def depth_prior(depth: NDArray[np.intp]) -> Floats:
 def heavy_tailed(z: NDArray[Digits], inverse_dof: NDArray[Digits]) -> NDArray[Digits]:
     """Normal deviate with the same p as z under Student's t with ``1/inverse_dof`` degrees of freedom (0: normal).
 
-    In the precision that both have. ``(8ν+1)/(8ν+3) · sqrt(ν·log(1 + z²/ν))``. Source: Wallace (1959), Annals of Mathematical Statistics 30.
+    ``(8ν+1)/(8ν+3) · sqrt(ν·log(1 + z²/ν))``, in the precision that both have. Source: Wallace (1959), Annals of
+    Mathematical Statistics 30.
 
     >>> np.round(heavy_tailed(np.array([2.0, 8.61]), np.array([0.0, 0.25])), 2).tolist()
     [2.0, 3.25]

@@ -27,7 +27,6 @@ RIDGE = 5.0
 ENOUGH = 1_000_000
 """Effects, and where residuals are cut off, are learnt from about so many contexts: a segment is compared with its own past,
 so what an effect is wrong by is in both, and the noise of a mean of so many is none."""
-
 PIECES = 8
 """The frames to learn from are summed in about so many pieces."""
 
@@ -52,7 +51,7 @@ def fit_effects(
     meets = np.zeros((start[-1], start[-1]))
     totals = np.zeros((len(metrics), start[-1]))
     means = [_mean(base, m, frames) for m in metrics]
-    spans = spans_of(np.arange(base.size.shape[1])[frames])
+    spans = in_pieces(np.arange(base.size.shape[1])[frames])
     for i, groups in enumerate(source.spans_of([(axis,) for axis in chosen], spans)):
         rows = start[i] + groups.codes[:, 0]
         meets[rows, rows] = groups.size.sum(axis=1)
@@ -95,12 +94,12 @@ def fit_level(source: SumsSource, base: GroupSums, frames: Frames, metrics: Sequ
     return _cut(source.sampled(ENOUGH), fitted, frames)
 
 
-def spans_of(frames: NDArray[np.intp]) -> list[tuple[int, int]]:
+def in_pieces(frames: NDArray[np.intp]) -> list[tuple[int, int]]:
     """Ascending frames as spans a..b-1: the runs that they make, the long ones in pieces, so that several threads have work.
 
-    >>> spans_of(np.array([0, 1, 2, 7, 8]))
+    >>> in_pieces(np.array([0, 1, 2, 7, 8]))
     [(0, 1), (1, 2), (2, 3), (7, 8), (8, 9)]
-    >>> spans_of(np.arange(10, 80))[:2]
+    >>> in_pieces(np.arange(10, 80))[:2]
     [(10, 19), (19, 28)]
     """
     most = -(-len(frames) // PIECES)

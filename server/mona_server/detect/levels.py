@@ -184,9 +184,9 @@ def shares(parts: Floats, wholes: Floats | float) -> Floats:
 
 def within_limits(verse: Verse, prefix: str, size: Floats, ratio: Floats) -> Mask:
     """``<prefix>min/max_segment_size[_fraction]`` on these sizes."""
-    passed: Mask = size >= verse[f"{prefix}min_segment_size"]
-    if verse[f"{prefix}min_segment_size_fraction"] > 0:
-        passed &= at_least(ratio, verse[f"{prefix}min_segment_size_fraction"])
+    passed: Mask = (size >= verse[f"{prefix}min_segment_size"]) & at_least(
+        ratio, verse[f"{prefix}min_segment_size_fraction"]
+    )
     if verse[f"{prefix}max_segment_size"] is not None:
         passed &= size <= verse[f"{prefix}max_segment_size"]
     if verse[f"{prefix}max_segment_size_fraction"] is not None:
