@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mona_server.detect.addends import Addends, in_cells
+from mona_server.detect.atoms import Lookup
 from mona_server.detect.source import (
     AtomSums,
     Axis,
@@ -137,25 +138,25 @@ class TableSource(SumsSource):
         return key, cells, steps
 
     def atoms(self, segments: Sequence[Segment], spans: Sequence[tuple[int, int]] | None = None) -> AtomSums:
-        """One scan that tells how segments overlap; rows are grouped by a 64-bit sum over their segments."""
-        weights = np.random.default_rng(0).integers(0, 2**64, len(segments), np.uint64)
-        label = np.zeros(len(self._rows), np.uint64)
-        masks = []
-        for segment, weight in zip(segments, weights, strict=True):
-            mask = self._mask(segment)
-            label += mask * weight
-            masks.append(mask)
-        _, first, atom = np.unique(label, return_index=True, return_inverse=True)
-        member = np.array([mask[first] for mask in masks], bool).reshape(len(masks), len(first)).T
-        atom = atom.astype(np.int64)
+        """One scan that tells how segments overlap."""
+        codes = [None if isinstance(codes, Elements) else codes for codes in self._codes]
+        number, member = Lookup(self._axes, codes, len(self._rows), self._asked).atoms(segments)
+        atom = number.astype(np.int64)
         if spans is None:
-            return AtomSums(np.ascontiguousarray(member), *self._add(atom, len(first), None))
+            return AtomSums(member, *self._add(atom, len(member), None))
         columns = []
         for a, b in spans:
             inside = (self._frame >= a) & (self._frame < b)
-            columns.append(self._add(np.where(inside, atom, len(first)), len(first), None, one_frame=True))
+            columns.append(self._add(np.where(inside, atom, len(member)), len(member), None, one_frame=True))
         size, count, total, square = (np.concatenate(parts, axis=-1) for parts in zip(*columns, strict=True))
-        return AtomSums(np.ascontiguousarray(member), size, count, total, square)
+        return AtomSums(member, size, count, total, square)
+
+    def _asked(self, segments: Sequence[tuple[int, Segment]]) -> NDArray[np.int64]:
+        """(rows of the question,): the bits of segments that codes do not tell."""
+        word = np.zeros(len(self._rows), np.int64)
+        for i, segment in segments:
+            word |= self._mask(segment).astype(np.int64) << i
+        return word
 
     def residual(self, effects: Mapping[int, Effects]) -> TableSource:
         """The same table with residuals as further metrics."""

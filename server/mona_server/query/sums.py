@@ -14,6 +14,7 @@ from itertools import groupby, repeat
 import numpy as np
 from numpy.typing import NDArray
 
+from mona_server.detect.atoms import Lookup
 from mona_server.detect.source import (
     AtomSums,
     Axis,
@@ -35,7 +36,7 @@ from mona_server.query.passes import Passes
 from mona_server.query.products import Products, Sums
 from mona_server.query.residuals import everybody, taken_off, with_residuals
 from mona_server.query.rows import Codes, Elements, Rows, frame_filter_sql, load_rows, relation_of
-from mona_server.segment import Condition, Equals, Range, Segment
+from mona_server.segment import Equals, Segment
 
 Indexes = NDArray[np.int64]
 
@@ -133,15 +134,7 @@ class FactSums(SumsSource):
 
     def atoms(self, segments: Sequence[Segment], spans: Sequence[tuple[int, int]] | None = None) -> AtomSums:
         """One scan that tells how segments (of any fields of the class) overlap; ``spans`` add frames up."""
-        atom: Codes = np.zeros(self.rows, np.int32)
-        member = np.zeros((1 if self.rows else 0, 0), bool)
-        for first in range(0, len(segments), 62):
-            part = segments[first : first + 62]
-            words, label = np.unique(self._bits(part), return_inverse=True)
-            pair, atom64 = np.unique(atom.astype(np.int64) * len(words) + label, return_inverse=True)
-            atom = atom64.astype(np.int32)
-            bits = (words[pair % len(words)][:, None] >> np.arange(len(part))) & 1
-            member = np.concatenate([member[pair // len(words)], bits.astype(bool)], axis=1)
+        atom, member = self._lookup.atoms(segments)
         asked = [(k, k + 1) for k in range(self._products.frames)] if spans is None else spans
         (found,) = self._products.by_span([(lambda low, high: atom[low:high], len(member))], asked)
         groups = GroupSums((), np.zeros((0, 0), np.int32), **self._products.split((found,)))
@@ -180,7 +173,7 @@ class FactSums(SumsSource):
 
     def within(self, segment: Segment) -> FactSums:
         """The contexts inside of a segment alone."""
-        return FactSums(self._facts, self._question, self._rows.some(np.flatnonzero(self._bits([segment]))))
+        return FactSums(self._facts, self._question, self._rows.some(np.flatnonzero(self._lookup.word([segment]))))
 
     def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
         """Exact values over frames first..last-1, ascending."""
@@ -200,53 +193,15 @@ class FactSums(SumsSource):
         )
         return NetValues(np.asarray(found["x"], np.float64), np.asarray(found["n"], np.float64))
 
-    def _bits(self, segments: Sequence[Segment]) -> Indexes:
-        """(rows,): bit i says whether the row is inside of segment i. From codes where the axes tell, else one scan."""
-        word = np.zeros(self.rows, np.int64)
-        asked: list[tuple[int, Segment]] = []
-        for i, segment in enumerate(segments):
-            inside = self._coded_mask(segment)
-            if inside is None:
-                asked.append((i, segment))
-            else:
-                word |= inside.astype(np.int64) << i
-        if asked:
-            bind = Binder()
-            bits = [
-                f"CASE WHEN {segment_sql(self._facts, segment, bind)} THEN {1 << i} ELSE 0 END" for i, segment in asked
-            ]
-            word |= self._rows.ask(self._facts, self._question, " + ".join(bits), [s for _, s in asked], bind)
-        return word
+    @property
+    def _lookup(self) -> Lookup:
+        codes = [None if isinstance(codes, Elements) else codes for codes in self._rows.codes]
+        return Lookup(self.axes, codes, self.rows, self._asked, self.threads)
 
-    def _coded_mask(self, segment: Segment) -> NDArray[np.bool_] | None:
-        """(rows,): inside or not, by the codes of the axes; None when they cannot tell."""
-        inside = np.ones(self.rows, bool)
-        for name, options in segment.conditions:
-            for axis, codes in zip(self.axes, self._rows.codes, strict=True):
-                chosen = _codes_for(axis, options) if axis.field == name and not isinstance(codes, Elements) else None
-                if chosen is not None and not isinstance(codes, Elements):
-                    table = np.zeros(len(axis.conditions) + 1, bool)
-                    table[chosen] = True
-                    inside &= table[codes]
-                    break
-            else:
-                return None
-        return inside
-
-
-def _codes_for(axis: Axis, options: Sequence[Condition]) -> list[int] | None:
-    """The codes that together are exactly these alternatives; None when some cannot be told from codes."""
-    chosen: list[int] = []
-    for option in options:
-        if option in axis.conditions:
-            chosen.append(axis.conditions.index(option))
-            continue
-        if not (axis.ordered and isinstance(option, Range)):
-            return None
-        ranges = [(i, c) for i, c in enumerate(axis.conditions) if isinstance(c, Range)]
-        first = next((i for i, c in ranges if c.min_value == option.min_value), None)
-        last = next((i for i, c in ranges if c.max_value == option.max_value), None)
-        if first is None or last is None or last < first:
-            return None
-        chosen.extend(range(first, last + 1))
-    return chosen
+    def _asked(self, segments: Sequence[tuple[int, Segment]]) -> Indexes:
+        """(rows,): the bits of segments that codes do not tell, from one scan."""
+        bind = Binder()
+        bits = [
+            f"CASE WHEN {segment_sql(self._facts, segment, bind)} THEN {1 << i} ELSE 0 END" for i, segment in segments
+        ]
+        return self._rows.ask(self._facts, self._question, " + ".join(bits), [segment for _, segment in segments], bind)
