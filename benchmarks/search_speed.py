@@ -8,7 +8,10 @@ that a busy machine hits all alike. Contenders:
 - ``mona``: open the window, then sizes, counts, sums and squares of every segment of every set of axes per day;
   segments below 50 contexts are dropped at depth 3, as the search does.
 - ``whole search``: a verse (AverageDrift over the metrics) from the facts to its findings: those sums, of values and of
-  residuals, effects, chance of every candidate, explanation.
+  residuals, effects, chance of every candidate. Nothing has changed in these files.
+- ``run that finds``: what a scheduled run does where something has: the first context of the class is looked for, the same
+  verse searches, and its findings are explained by all other numbers of the class. In files of its own, in which one
+  pair of common values moves by 0.4 of a standard deviation in the last two weeks, one value of another field by 0.1.
 - ``one more day``: after the run of ``mona`` the file of a new day appears, and a new process does the same for the window one
   day later. What a run leaves behind would help here; nothing is left (ADR 20), so it costs what ``mona`` costs.
 - ``group by``: the same numbers by one DuckDB query per set of axes, nothing dropped: the floor that a notebook has.
@@ -74,14 +77,17 @@ def main(argv: list[str]) -> None:
 def _compare(given: argparse.Namespace, folder: Path) -> None:
     data = write_facts(folder / "first", given)
     print(f"{given.rows:,} contexts x {given.fields} fields, {given.days} days, {given.axes} axes, depth {given.depth}")
-    contenders = ["mona", "one more day", "whole search"] + ([] if given.only else ["group by", "grouping sets"])
+    moved = plant(data, folder / "moved", given)
+    contenders = ["mona", "one more day", "whole search", "run that finds"] + (
+        [] if given.only else ["group by", "grouping sets"]
+    )
     times: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
     for _ in range(given.rounds):
         first, next_day = _two_days(given, data)
         times["mona"].append(first)
         times["one more day"].append(next_day)
         for name in contenders[2:]:
-            times[name].append(_run(name, given, data))
+            times[name].append(_run(name, given, moved if name == "run that finds" else data))
     best = {name: min(found, key=lambda one: one["seconds"]) for name, found in times.items()}
     print(f"{'':16} {'seconds':>8} {'CPU s':>8} {'peak MiB':>9} {'segments':>10} {'x mona':>7}")
     for name, one in best.items():
@@ -90,6 +96,11 @@ def _compare(given: argparse.Namespace, folder: Path) -> None:
             f"{one['seconds'] / best['mona']['seconds']:7.2f}"
         )
     mona = best["mona"]
+    finds = best["run that finds"]
+    print(
+        f"run that finds: {finds['findings']:.0f} findings; first context {finds['start']:.2f} s, "
+        f"search {finds['search']:.2f} s, explanations {finds['explain']:.2f} s"
+    )
     print(
         f"mona: open {mona['open']:.2f} s, then by depth "
         + ", ".join(f"{mona[f'depth{d}']:.2f} s" for d in range(1, given.depth + 1))
@@ -190,6 +201,24 @@ def write_facts(folder: Path, given: argparse.Namespace) -> Path:
     return folder
 
 
+def plant(folder: Path, into: Path, given: argparse.Namespace) -> Path:
+    """The same files, of which the last 14 days hold two changes."""
+    into.mkdir()
+    last = given.axes - 1
+    with duckdb.connect() as db:
+        for number, path in enumerate(sorted(folder.glob("*.parquet"))):
+            if number < given.days - 14:
+                (into / path.name).symlink_to(path)
+                continue
+            db.execute(
+                "COPY (SELECT * REPLACE ("
+                "CASE WHEN s0 = 'value 1.0 of 0' AND s1 = 'value 0.0 of 1' THEN x0 + 60 ELSE x0 END AS x0, "
+                f"CASE WHEN s{last} = 'value 1.0 of {last}' THEN x1 + 14 ELSE x1 END AS x1) FROM '{path}') "
+                f"TO '{into / path.name}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 65536)"
+            )
+    return into
+
+
 def open_facts(folder: Path, given: Any, engine: Any) -> Any:
     """The facts of the files as the store would hand them out."""
     from mona_server.query.facts import Column, Facts, File
@@ -240,17 +269,9 @@ def _mona(given: argparse.Namespace) -> dict[str, float]:
     return _spent(started, segments=segments, **steps)
 
 
-def _whole(given: argparse.Namespace) -> dict[str, float]:
-    """One verse from the facts to its findings: sums, effects, both gates, explanation."""
-    from datetime import UTC, datetime
-
-    from mona_server.detect.search import search
+def _verse(given: argparse.Namespace) -> Any:
     from mona_server.detect.verses import VERSES, resolve
-    from mona_server.query.engines.duckdb import DuckEngine
-    from mona_server.query.sums import open_source
-    from mona_server.settings import Engine
 
-    facts = open_facts(given.folder, given, DuckEngine(Engine(memory="2GB")))
     asked = {
         "metrics": [f"x{j}" for j in range(given.metrics)],
         "segment_by": [f"s{j}" for j in range(given.axes)],
@@ -262,10 +283,59 @@ def _whole(given: argparse.Namespace) -> dict[str, float]:
     }
     verse, problems = resolve(VERSES["AverageDrift"], asked, context_class="BENCH", stanza="bench")
     assert verse is not None, problems
+    return verse
+
+
+def _whole(given: argparse.Namespace) -> dict[str, float]:
+    """One verse from the facts to its findings: sums, effects, both gates."""
+    from datetime import UTC, datetime
+
+    from mona_server.detect.search import search
+    from mona_server.query.engines.duckdb import DuckEngine
+    from mona_server.query.sums import open_source
+    from mona_server.settings import Engine
+
+    facts, verse = open_facts(given.folder, given, DuckEngine(Engine(memory="2GB"))), _verse(given)
     now = datetime.fromtimestamp((FIRST_DAY + given.from_day + given.days) * DAY_MS / 1000, UTC)
     started = time.perf_counter(), time.process_time()
     found = search(verse, lambda question: open_source(facts, question), now, data_start_ms=FIRST_DAY * DAY_MS)
     return _spent(started, segments=found.report.candidates)
+
+
+def _finding(given: argparse.Namespace) -> dict[str, float]:
+    """One run of one verse with the explanations of what it finds, as :mod:`mona_server.insights.runs` does it."""
+    from datetime import UTC, datetime
+
+    from mona_server.config.model import ContextClass
+    from mona_server.detect.search import search
+    from mona_server.detect.windowed import remembering
+    from mona_server.insights.data import ClassData
+    from mona_server.insights.forming import drafts_of
+    from mona_server.query.engines.duckdb import DuckEngine
+    from mona_server.settings import Engine
+
+    facts, verse = open_facts(given.folder, given, DuckEngine(Engine(memory="2GB"))), _verse(given)
+    now = datetime.fromtimestamp((FIRST_DAY + given.days) * DAY_MS / 1000, UTC)
+    data = ClassData(facts, ContextClass(name="BENCH"), 0)
+    numbers = [f"x{j}" for j in range(given.fields - given.axes)]
+    started = time.perf_counter(), time.process_time()
+    start_ms = data.start_ms()
+    assert start_ms is not None
+    at = [time.perf_counter()]
+    look = remembering(data.look)
+    found = search(verse, look, now, data_start_ms=start_ms)
+    at.append(time.perf_counter())
+    plan = verse.type.plan(verse, found.at_ms, start_ms, data.look)
+    drafts = drafts_of(verse, found, plan, numbers, look)
+    at.append(time.perf_counter())
+    return _spent(
+        started,
+        segments=found.report.candidates,
+        findings=len(drafts),
+        start=at[0] - started[0],
+        search=at[1] - at[0],
+        explain=at[2] - at[1],
+    )
 
 
 def _aggregates(given: argparse.Namespace) -> str:
@@ -302,7 +372,13 @@ def _grouping_sets(given: argparse.Namespace) -> dict[str, float]:
     return _spent(started, segments=cells)
 
 
-CHILDREN = {"mona": _mona, "whole search": _whole, "group by": _group_by, "grouping sets": _grouping_sets}
+CHILDREN = {
+    "mona": _mona,
+    "whole search": _whole,
+    "run that finds": _finding,
+    "group by": _group_by,
+    "grouping sets": _grouping_sets,
+}
 
 PEER_LOAD = """
 import json, resource, time, warnings

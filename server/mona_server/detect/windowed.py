@@ -168,3 +168,17 @@ def shared(look: Look, questions: Sequence[SourceQuestion], targets: Sequence[in
         return WindowedSource(wide[0], *place, past)
 
     return looked
+
+
+def remembering(look: Look, most: int = 1) -> Look:
+    """A ``look`` that opens the last ``most`` questions once: the explanations ask what the search asked."""
+    kept: dict[SourceQuestion, SumsSource] = {}
+
+    def looked(question: SourceQuestion) -> SumsSource:
+        if question not in kept:
+            while len(kept) >= most:
+                del kept[next(iter(kept))]  # before the next is read, so that not both are in memory
+            kept[question] = look(question)
+        return kept[question]
+
+    return looked

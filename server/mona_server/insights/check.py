@@ -28,7 +28,7 @@ from mona_server.detect.parameters import period_ms
 from mona_server.detect.search import NOTHING
 from mona_server.detect.signal import Report
 from mona_server.detect.verses.base import Verse
-from mona_server.detect.windowed import shared
+from mona_server.detect.windowed import remembering, shared
 from mona_server.detect.windows import Look, window_end
 from mona_server.errors import BadRequest, NotFound
 from mona_server.insights import alerts, check_report
@@ -187,7 +187,8 @@ def check(
             for verse in chosen:
                 tell(f"searching {verse.name}", len(searched.verses) / (len(moments) * len(chosen)))
                 at = _at(verse, moment, data)
-                _search(data, looks[verse.name], verse, at, new, searched, explain=explain)
+                near = looks[verse.name] if len(moments) == 1 else data.look
+                _search(data, looks[verse.name], near, verse, at, new, searched, explain=explain)
     written = [(_insight(draft, at_s), draft) for draft, at_s in searched.insights.values()]
     written.sort(key=lambda pair: (-pair[0]["score"], pair[0]["insight_id"]))
     charts = {one["insight_id"]: series(d.main.verse, d.evidence) for one, d in written if d.evidence is not None}
@@ -205,10 +206,10 @@ class _Searched:
 
 
 def _look(data: TableData, verse: Verse, moments: Sequence[datetime]) -> Look:
-    """How a verse reads the table: once for all moments, where their windows overlap."""
+    """How a verse reads the table: once for all moments, where their windows overlap; for one moment also explanations."""
     start_ms = data.start_ms(verse["timestamp_field_name"])
     if start_ms is None or len(moments) < 2:
-        return data.look
+        return remembering(data.look)
     plans = [verse.type.plan(verse, int(at.timestamp() * 1000), start_ms, data.look) for at in moments]
     usable = [plan for plan in plans if plan is not None and len(plan.target) and len(plan.questions) == 1]
     last_only = verse.type.family == "SuddenChange"
@@ -219,6 +220,7 @@ def _look(data: TableData, verse: Verse, moments: Sequence[datetime]) -> Look:
 def _search(
     data: TableData,
     look: Look,
+    near: Look,
     verse: Verse,
     at: datetime,
     new: list[Segment],
@@ -226,7 +228,7 @@ def _search(
     *,
     explain: bool,
 ) -> None:
-    """One run of one verse; ``new``: segments that earlier runs of this moment found to be new, and this one adds to."""
+    """One run of one verse, explained by what ``near`` reads; ``new``: segments that earlier runs of this moment found to be new, and this one adds to."""
     at_s = int(at.timestamp())
     start_ms = data.start_ms(verse["timestamp_field_name"])
     plan = None if start_ms is None else verse.type.plan(verse, at_s * 1000, start_ms, data.look)
@@ -242,7 +244,7 @@ def _search(
     if verse.type.family == "New":
         new += [signal.segment for signal in result.signals]
     fields = data.related_fields(verse["find_related_anomalies_for"], verse["avoid_related_anomalies_for"])
-    for draft in drafts_of(verse, result, plan, fields if explain else (), data.look, close=explain):
+    for draft in drafts_of(verse, result, plan, fields if explain else (), near, close=explain):
         searched.insights.setdefault(f"{draft.identity}{at_s}", (draft, at_s))
     kept = [signal.to_json() for signal in result.held_back[:MOST_HELD_BACK]]
     searched.held_back += [{"title": title(signal), "main_signal": signal} for signal in kept]

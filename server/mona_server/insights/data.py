@@ -19,6 +19,10 @@ from mona_server.query.sums import open_source
 from mona_server.segment import Segment
 from mona_server.store.store import Store
 
+DAY_MS = 86_400_000
+MORE = 8
+"""Where a stretch of time holds no context, one longer by this factor is looked at."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClassData:
@@ -47,12 +51,19 @@ class ClassData:
         return open_source(self.facts, question, self._segmentation)
 
     def start_ms(self, axis: str = "MONA_TIMESTAMP") -> int | None:
-        """Time of the first context on a time axis, Unix ms; None where there is none."""
-        relation = self.facts.relation(axis=axis)
-        ((first,),) = self.facts.rows(
-            f"SELECT min(t) FROM (SELECT MONA_AXIS AS t FROM {relation} GROUP BY 1 HAVING sum(MONA_SIGN) > 0)"
-        )
-        return None if first is None else int(first)
+        """Time of the first context on a time axis, Unix ms; None where there is none.
+
+        Contexts that were changed or taken back left rows that cancel out, so some of the beginning is counted, and more
+        where nothing is left of it.
+        """
+        ends = f"SELECT min(MONA_AXIS), max(MONA_AXIS) FROM {self.facts.relation(axis=axis)}"
+        ((first, last),) = self.facts.rows(ends)
+        found, until, stretch = None, first, DAY_MS
+        while found is None and first is not None and until <= last:
+            until, stretch = int(first) + stretch, stretch * MORE
+            moments = f"SELECT MONA_AXIS AS t FROM {self.facts.relation(axis=axis, to_ms=until)} GROUP BY 1"
+            ((found,),) = self.facts.rows(f"SELECT min(t) FROM ({moments} HAVING sum(MONA_SIGN) > 0)")
+        return None if found is None else int(found)
 
     def contexts(self, question: SourceQuestion, edges_ms: tuple[int, ...]) -> NDArray[np.float64]:
         """(K,): contexts of a question's population between other edges, whatever its metrics and axes."""

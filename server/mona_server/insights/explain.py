@@ -1,11 +1,11 @@
 """Possible explanations of a finding: other fields that moved with it, mix against rate, missing and new values.
 
-Everything is read with few scans: one over the segments of all findings, and one inside of each segment.
+The rows that the search read tell most of it; related fields take a scan for each few of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -19,18 +19,29 @@ from mona_server.detect.gate import Count, Inside, passing
 from mona_server.detect.parameters import Derived
 from mona_server.detect.signal import Signal
 from mona_server.detect.sliced import both
-from mona_server.detect.source import GroupSums, SumsSource
+from mona_server.detect.source import (
+    AtomSums,
+    AxisRequest,
+    Effects,
+    Floats,
+    GroupSums,
+    NetValues,
+    SumsSource,
+    Wrapped,
+)
 from mona_server.detect.verses import VERSES, Statistic, Verse
 from mona_server.detect.windows import Look, Plan, Span, axes_of
 from mona_server.insights.evidence import of_atoms, per_frame
-from mona_server.segment import Equals
+from mona_server.segment import Equals, Segment
 
 LEAST_FRAMES = 8
 MOST_RELATED = 10
 MOST_CLOSE = 20
-"""So many findings of one run are looked at closely, all with one scan."""
+"""So many findings of one run are looked at closely, all together."""
+FIELDS_BYTES = 160 * 2**20
+"""Values of related fields that are read at a time take about so much."""
 MOST_MIXED = 5
-"""For so many, mix is told from rate: that takes a scan inside of each segment."""
+"""For so many, mix is told from rate: that takes sums inside of each segment."""
 TELLING = 0.3
 """Least share of the change for which a mix is an explanation."""
 NEW_SHARE = 0.05
@@ -60,34 +71,91 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Sums of the segments of some findings and of their baseline, for the metric and all related fields."""
+    """Sums of the segments of some findings and of their baseline, for the metrics of the verse and all related fields."""
 
     plan: Plan
     source: SumsSource
+    """The contexts of the baseline, with the axes and metrics of the verse."""
+    metrics: tuple[str, ...]
+    """Those of the verse, then the related fields."""
+    offsets: Floats
     groups: Mapping[str, GroupSums]
     """By segment text."""
     base: GroupSums
 
 
 def look_closely(verse: Verse, plan: Plan, signals: Sequence[Signal], fields: Sequence[str], look: Look) -> Close:
-    """One scan over the segments of signals that share a baseline. ``fields`` are summed beside the metrics."""
+    """The segments of signals that share a baseline: what the search read, then ``fields``, a few at a time."""
     from mona_server.detect.search import opened
 
-    metrics = tuple(dict.fromkeys((*verse.metrics, *fields)))
-    baseline = signals[0].baseline
-    asks = tuple(replace(ask, axes=(), metrics=metrics, within=both(ask.within, baseline)) for ask in plan.questions)
-    near = replace(plan, questions=asks)
-    source = opened(near, look)
-    atoms = source.atoms([signal.segment for signal in signals])
-    groups = {signal.segment.text: of_atoms(atoms, column) for column, signal in enumerate(signals)}
-    return Close(near, source, groups, of_atoms(atoms, None))
+    def read(axes: tuple[AxisRequest, ...], metrics: tuple[str, ...]) -> tuple[Plan, SumsSource]:
+        within = both(plan.questions[0].within, signals[0].baseline)
+        asks = tuple(replace(ask, axes=axes, metrics=metrics, within=within) for ask in plan.questions)
+        near = replace(plan, questions=asks)
+        return near, opened(near, look)
+
+    near, source = read(plan.questions[0].axes, tuple(verse.metrics))
+    segments = [signal.segment for signal in signals]
+    named = {name for segment in segments for name in segment.fields}
+    told = tuple(
+        request
+        for request, axis in zip(plan.questions[0].axes, source.axes, strict=True)
+        if axis.field in named and not axis.overlapping
+    )
+    atoms, offsets = [source.atoms(segments)], [source.offsets]
+    others = [name for name in dict.fromkeys(fields) if name not in verse.metrics]
+    most = max(1, int(FIELDS_BYTES / (8 * max(float(atoms[0].size.sum()), 1.0))))
+    for first in range(0, len(others), most):
+        _, beside = read(told, tuple(others[first : first + most]))
+        atoms.append(beside.atoms(segments))
+        offsets.append(beside.offsets)
+    groups = {segment.text: _of_atoms(atoms, column) for column, segment in enumerate(segments)}
+    metrics = (*verse.metrics, *others)
+    return Close(near, source, metrics, np.concatenate(offsets), groups, _of_atoms(atoms, None))
+
+
+def _of_atoms(parts: Sequence[AtomSums], column: int | None) -> GroupSums:
+    """One segment as sums of a single group, with the metrics of several scans; ``None`` = everybody."""
+    each = [of_atoms(part, column) for part in parts]
+    sums = (np.concatenate([getattr(one, name) for one in each]) for name in ("count", "total", "square"))
+    return GroupSums.of((), each[0].codes, each[0].size, *sums)
+
+
+class _Inside(Wrapped):
+    """The values of one segment, of all metrics that were looked at closely; sums are those of the source alone."""
+
+    def __init__(self, close: Close, segment: Segment) -> None:
+        super().__init__(close.source)
+        self._close, self._segment = close, segment
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return self._close.metrics
+
+    @property
+    def offsets(self) -> Floats:
+        return self._close.offsets
+
+    def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
+        return self._source.net_values(both(self._segment, segment), metric, first_frame, last_frame)
+
+    def sums_of(self, sets: Sequence[Sequence[int]], min_size: float = 1) -> Iterator[GroupSums]:
+        return self._source.sums_of(sets, min_size)
+
+    def atoms(self, segments: Sequence[Segment], spans: Sequence[tuple[int, int]] | None = None) -> AtomSums:
+        return self._source.atoms(segments, spans)
+
+    def residual(self, effects: Mapping[int, Effects]) -> SumsSource:
+        return self._source.residual(effects)
+
+    def within(self, segment: Segment) -> SumsSource:
+        return self._source.within(segment)
 
 
 def explain(
     signal: Signal,
     close: Close,
     fields: Sequence[str],
-    look: Look,
     markers: Sequence[Marker] = (),
     *,
     mixed: bool = True,
@@ -98,7 +166,7 @@ def explain(
     share = global_share(signal, close)
     one_question = len(close.plan.questions) == 1  # else the sets are no times before and after
     if one_question and len(close.plan.target) and len(close.plan.benchmark) and verse.type.family == "Drift":
-        notes += _mix(signal, close, look) if mixed else []
+        notes += _mix(signal, close) if mixed else []
         notes += _missing(signal, close, groups)
         notes += _volume(signal, close, groups)
     notes += _events(signal, close.plan, markers)
@@ -111,16 +179,16 @@ def related_anomalies(signal: Signal, close: Close, fields: Sequence[str]) -> li
     verse = same_type(signal.verse, fields)
     if verse is None:
         return []
-    groups, names = close.groups[signal.segment.text], close.source.metrics
-    main = _series(signal.verse, groups, close.source, signal.metric)
-    inside = Inside(verse, close.plan, close.source, close.base, signal.baseline, ())
+    groups, names = close.groups[signal.segment.text], close.metrics
+    main = _series(signal.verse, groups, close, signal.metric)
+    inside = Inside(verse, close.plan, _Inside(close, signal.segment), close.base, signal.baseline, ())
     parts = passing(inside, Block(groups, ()), Count(), own_baseline=signal.own_baseline)
     levels = {part.metric: part.signal(0) for part in parts}
     found: list[dict[str, Any]] = []
     for name in fields:
         if name not in names or name not in levels:
             continue
-        correlation = correlate(main, _series(verse, groups, close.source, name))
+        correlation = correlate(main, _series(verse, groups, close, name))
         if correlation is not None and abs(correlation) >= signal.verse["related_anomalies_min_correlation"]:
             other = levels[name]
             found.append(
@@ -187,21 +255,19 @@ def global_share(signal: Signal, close: Close) -> float | None:
     plan, verse = close.plan, signal.verse
     if verse.type.family != "Drift" or signal.own_baseline or not len(plan.benchmark):
         return None
-    inside, whole = (
-        _change(signal, close.source, groups, plan) for groups in (close.groups[signal.segment.text], close.base)
-    )
+    inside, whole = (_change(signal, close, groups) for groups in (close.groups[signal.segment.text], close.base))
     return None if inside is None or not whole else inside / whole
 
 
-def _change(signal: Signal, source: SumsSource, groups: GroupSums, plan: Plan) -> float | None:
-    verse = signal.verse
+def _change(signal: Signal, close: Close, groups: GroupSums) -> float | None:
+    verse, plan = signal.verse, close.plan
     if not verse.type.has_metrics:
         parts = [groups.size[0, span.frames].sum() / plan.days(span) for span in (plan.target, plan.benchmark)]
         return float(parts[0] - parts[1])
     if signal.metric is None or verse.type.statistic not in (Statistic.AVERAGE, Statistic.SUM):
         return None
-    m = source.metrics.index(signal.metric)
-    offset = float(source.offsets[m])
+    m = close.metrics.index(signal.metric)
+    offset = float(close.offsets[m])
     count, total = (
         [part[m, 0, s.frames].sum() for s in (plan.target, plan.benchmark)] for part in (groups.count, groups.total)
     )
@@ -215,32 +281,28 @@ def _change(signal: Signal, source: SumsSource, groups: GroupSums, plan: Plan) -
     return float(total[0] - count[0] * total[1] / count[1])
 
 
-def _series(verse: Verse, groups: GroupSums, source: SumsSource, metric: str | None) -> NDArray[np.float64]:
-    m = 0 if metric is None else source.metrics.index(metric)
-    series = per_frame(verse, groups, float(source.offsets[m]) if metric else 0.0, m)
+def _series(verse: Verse, groups: GroupSums, close: Close, metric: str | None) -> NDArray[np.float64]:
+    m = 0 if metric is None else close.metrics.index(metric)
+    series = per_frame(verse, groups, float(close.offsets[m]) if metric else 0.0, m)
     return np.where(groups.size[0] > 0, series, np.nan)
 
 
-def _mix(signal: Signal, close: Close, look: Look) -> list[dict[str, Any]]:
+def _mix(signal: Signal, close: Close) -> list[dict[str, Any]]:
     """Is the change one of values, or of who is there? By the field whose mix explains most; and values never seen."""
-    verse = signal.verse
-    axes = tuple(a for a in axes_of(verse) if a.field not in signal.segment.fields and a.field != signal.metric)
-    if not axes:
+    verse, requests = signal.verse, close.plan.questions[0].axes
+    beside = {request for request in axes_of(verse) if request.field not in (*signal.segment.fields, signal.metric)}
+    numbers = [number for number, request in enumerate(requests) if request in beside]
+    if not numbers:
         return []
-    ask = replace(
-        close.plan.questions[0],
-        axes=axes,
-        metrics=(signal.metric,) if signal.metric else (),
-        within=both(close.plan.questions[0].within, signal.segment),
-    )
-    source = look(ask)
+    source = close.source.within(signal.segment)
     notes: list[dict[str, Any]] = []
     best = (0.0, "")
-    for number, axis in enumerate(source.axes):
-        groups = source.sums((number,))
+    for number, groups in zip(numbers, source.sums_of([(number,) for number in numbers]), strict=True):
+        axis = source.axes[number]
         notes += _new_values(groups, close.plan, axis.field, axis.conditions)
         if signal.metric is not None and verse.type.statistic is Statistic.AVERAGE and not axis.overlapping:
-            share = mix_share(groups, close.plan.target, close.plan.benchmark)
+            metric = close.metrics.index(signal.metric)
+            share = mix_share(groups, close.plan.target, close.plan.benchmark, metric)
             if share is not None and share > best[0]:
                 best = (share, axis.field)
     if best[0] >= TELLING:
@@ -252,13 +314,13 @@ def _mix(signal: Signal, close: Close, look: Look) -> list[dict[str, Any]]:
     return notes
 
 
-def mix_share(groups: GroupSums, target: Span, benchmark: Span) -> float | None:
-    """Share of a change of means that comes from changed weights of the groups, the rest from changed means.
+def mix_share(groups: GroupSums, target: Span, benchmark: Span, metric: int = 0) -> float | None:
+    """Share of a change of means of a metric that comes from changed weights of the groups, the rest from changed means.
 
     Δ = Σ (w_t - w_b)·m̄ + Σ w̄·(m_t - m_b), over groups with values in both sets, each term at the middle of the other.
     """
-    count = np.stack([groups.count[0][:, span.frames].sum(axis=1) for span in (target, benchmark)])
-    total = np.stack([groups.total[0][:, span.frames].sum(axis=1) for span in (target, benchmark)])
+    count = np.stack([groups.count_of(metric)[:, span.frames].sum(axis=1) for span in (target, benchmark)])
+    total = np.stack([groups.total[metric][:, span.frames].sum(axis=1) for span in (target, benchmark)])
     if not (count.sum(axis=1) > 0).all():
         return None
     weight = count / count.sum(axis=1, keepdims=True)
@@ -288,7 +350,7 @@ def _new_values(groups: GroupSums, plan: Plan, field: str, conditions: Sequence[
 def _missing(signal: Signal, close: Close, groups: GroupSums) -> list[dict[str, Any]]:
     if signal.metric is None:
         return []
-    m = close.source.metrics.index(signal.metric)
+    m = close.metrics.index(signal.metric)
     shares = []
     for span in (close.plan.target, close.plan.benchmark):
         size = float(groups.size[0, span.frames].sum())

@@ -37,7 +37,7 @@ def drafts_of(
             main = finding.main
             kept = evidence.record(main, seen.plan, seen.source, seen.groups[main.segment.text], seen.base)
             mixed = len(looked_at) < explain.MOST_MIXED
-            found = explain.explain(main, seen, fields, look, markers, mixed=mixed)
+            found = explain.explain(main, seen, fields, markers, mixed=mixed)
             looked_at[main.id] = _draft(finding, found, kept)
     return [looked_at.get(f.main.id) or _draft(f, explain.Explanation(), None) for f in result.findings]
 

@@ -21,6 +21,7 @@ from mona_server.detect import SearchResult, search
 from mona_server.detect.search import NOTHING
 from mona_server.detect.signal import Signal
 from mona_server.detect.verses.base import Verse
+from mona_server.detect.windowed import remembering
 from mona_server.detect.windows import Plan, window_end
 from mona_server.insights import alerts, excused, markers, repository, run_records, telling
 from mona_server.insights.data import ClassData, overlaps
@@ -153,7 +154,7 @@ def _search(desk: Desk, tenant: str, context_class: ContextClass, verse: Verse, 
     with desk.store.meta.connect() as connection:
         new = [Segment.parse(t) for t in repository.new_segments(connection, tenant, context_class.name)]
         left_out = excused.windows(connection, tenant, verse)
-    look = excused.excusing(data.look, left_out, verse, plan)
+    look = remembering(excused.excusing(data.look, left_out, verse, plan), len(plan.questions))
     limit = desk.settings.engine.max_candidates
     result = search(verse, look, end, data_start_ms=start_ms, max_candidates=limit, known=new)
     if NOTHING in result.report.notes:  # without data nothing was judged, so nothing recovers either

@@ -9,7 +9,7 @@ import pytest
 
 from mona_server.detect.source import GroupSums, SourceQuestion, SumsSource
 from mona_server.detect.table_source import TableSource
-from mona_server.detect.windowed import WindowedSource, effects_of, shared
+from mona_server.detect.windowed import WindowedSource, effects_of, remembering, shared
 from mona_server.segment import Equals, Segment
 from tests.detect.test_sliced import question, table
 
@@ -88,3 +88,18 @@ def test_questions_that_differ_in_more_than_time_are_read_apart() -> None:
         reader = Reader()
         look = shared(reader, questions, [len(one.edges_ms) - 2 for one in questions])
         assert all(isinstance(look(one), TableSource) for one in questions)
+
+
+def test_the_last_questions_are_opened_once() -> None:
+    """What was asked before the last few is read again."""
+    reader = Reader()
+    look = remembering(reader, 2)
+    first, second, third = QUESTIONS
+    assert look(first) is look(first)
+    assert look(second) is not look(first)
+    assert reader.opened == [first, second]
+    look(third)
+    look(second)
+    assert reader.opened == [first, second, third]
+    look(first)
+    assert reader.opened == [first, second, third, first]
