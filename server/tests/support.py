@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import itertools
 import json
 import os
 import signal
@@ -20,6 +21,9 @@ from mona_server.cli import up
 
 PATIENCE_S = 180
 """How long a test waits for what must come. Only a failure takes so long; a slow machine that others use too does not fail."""
+
+_PORTS = itertools.count(os.getpid() * 37)
+"""Two runs of the tests beside each other begin at different ones."""
 
 PUBLISHED_VERSE = {
     "type": "AverageDrift",
@@ -53,9 +57,13 @@ def eventually(true: Callable[[], bool], *, timeout_s: float = PATIENCE_S, why: 
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 for a server to be started: below those that the system gives to connections."""
+    while True:
+        port = 20_000 + next(_PORTS) % 10_000
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass

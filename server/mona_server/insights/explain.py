@@ -88,13 +88,20 @@ def look_closely(verse: Verse, plan: Plan, signals: Sequence[Signal], fields: Se
     """The segments of signals that share a baseline: what the search read, then ``fields``, a few at a time."""
     from mona_server.detect.search import opened
 
-    def read(axes: tuple[AxisRequest, ...], metrics: tuple[str, ...]) -> tuple[Plan, SumsSource]:
-        within = both(plan.questions[0].within, signals[0].baseline)
-        asks = tuple(replace(ask, axes=axes, metrics=metrics, within=within) for ask in plan.questions)
+    def read(metrics: Sequence[str], axes: tuple[AxisRequest, ...] | None = None) -> tuple[Plan, SumsSource]:
+        asks = tuple(
+            replace(
+                ask,
+                axes=ask.axes if axes is None else axes,
+                metrics=tuple(metrics),
+                within=both(ask.within, signals[0].baseline),
+            )
+            for ask in plan.questions
+        )
         near = replace(plan, questions=asks)
         return near, opened(near, look)
 
-    near, source = read(plan.questions[0].axes, tuple(verse.metrics))
+    near, source = read(verse.metrics)
     segments = [signal.segment for signal in signals]
     named = {name for segment in segments for name in segment.fields}
     told = tuple(
@@ -106,7 +113,7 @@ def look_closely(verse: Verse, plan: Plan, signals: Sequence[Signal], fields: Se
     others = [name for name in dict.fromkeys(fields) if name not in verse.metrics]
     most = max(1, int(FIELDS_BYTES / (8 * max(float(atoms[0].size.sum()), 1.0))))
     for first in range(0, len(others), most):
-        _, beside = read(told, tuple(others[first : first + most]))
+        _, beside = read(others[first : first + most], told)
         atoms.append(beside.atoms(segments))
         offsets.append(beside.offsets)
     groups = {segment.text: _of_atoms(atoms, column) for column, segment in enumerate(segments)}
