@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mona_server.detect import exact
-from mona_server.detect.candidates import Block
+from mona_server.detect.candidates import Block, keys_of
 from mona_server.detect.levels import Levels, Mask, Parts, Scene, Sizes, at_least, moments, take_sizes
 from mona_server.detect.passers import Part, taken
-from mona_server.detect.source import Codes, GroupSums, SumsSource
+from mona_server.detect.source import GroupSums, SumsSource
 from mona_server.detect.verses.base import Statistic, Verse
 from mona_server.detect.windows import Plan
 from mona_server.segment import Segment
@@ -80,7 +79,7 @@ def _judged(
 ) -> tuple[int, Part | None]:
     """How many levels of metric ``m`` were computed, and what passed."""
     verse, source = inside.verse, inside.source
-    parts = _parts(block, source, inside.bin_axes[m]) if inside.bin_axes else None
+    parts = _parts(block, source, inside.bin_axes[m], inside.plan) if inside.bin_axes else None
     offset = float(source.offsets[m]) if metric is not None else 0.0
     scene = Scene(verse, inside.plan, block.groups, inside.base, sizes, m, offset, own_baseline, parts)
     levels = verse.type.levels(scene)
@@ -111,21 +110,15 @@ def _passed(verse: Verse, levels: Levels, sizes: Sizes) -> Mask:
     return passed
 
 
-def _parts(block: Block, source: SumsSource, bin_axis: int) -> Parts:
-    """The segments of a block cut by the categories of a metric."""
-    cells = source.sums((*block.groups.axes, bin_axis))
-    depth = len(block.groups.axes)
-    if not depth:
-        return Parts(np.zeros(len(cells.codes), dtype=np.intp), cells.size)
-    rows = _rows_of(block.groups.codes, cells.codes[:, :depth])
-    kept = rows >= 0
-    return Parts(rows[kept], cells.size[kept])
-
-
-def _rows_of(codes: Codes, wanted: Codes) -> NDArray[np.intp]:
-    """Row of each wanted list of codes, -1 where it is not among ``codes``."""
-    _, place = np.unique(np.concatenate([codes, wanted]), axis=0, return_inverse=True)
-    place = np.asarray(place).reshape(-1)
-    rows = np.full(int(place.max(initial=0)) + 1, -1, dtype=np.intp)
-    rows[place[: len(codes)]] = np.arange(len(codes))
-    return np.asarray(rows[place[len(codes) :]], dtype=np.intp)
+def _parts(block: Block, source: SumsSource, bin_axis: int, plan: Plan) -> Parts:
+    """The segments of a block cut by the categories of a metric, which are many: told by the sets they are in alone."""
+    axes, stretches = block.groups.axes, plan.stretches
+    cells = next(iter(source.without_metrics().spans_of([(*axes, bin_axis)], stretches)))
+    if not axes:
+        return Parts(np.zeros(len(cells.codes), dtype=np.intp), cells.size, stretches)
+    keys, wanted = (keys_of(axes, codes, source.axes) for codes in (block.groups.codes, cells.codes[:, : len(axes)]))
+    order = np.argsort(keys)
+    place = np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)
+    rows = order[place]
+    kept = keys[rows] == wanted
+    return Parts(rows[kept], cells.size[kept], stretches)

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mona_server.detect.source import Floats, GroupSums
+from mona_server.detect.source import Floats, Frames, GroupSums, whole_stretches
 from mona_server.detect.windows import Plan
 
 if TYPE_CHECKING:
     from mona_server.detect.verses.base import Verse
 
 Mask = NDArray[np.bool_]
-Frames = NDArray[np.intp] | slice
 
 INFINITE = 1e9
 """Level and score of a signal whose divisor is zero."""
@@ -71,7 +70,14 @@ class Parts:
     segment: NDArray[np.intp]
     """(P,): row of the segment."""
     size: Floats
-    """(P, K)"""
+    """(P, C)"""
+    stretches: tuple[tuple[int, int], ...]
+    """The C runs a..b-1 of all frames, see :attr:`Plan.stretches`."""
+
+    def over(self, frames: Frames) -> Floats:
+        """(P,) over some frames, which cut no stretch."""
+        chosen = whole_stretches(self.stretches, self.stretches[-1][1], frames)
+        return np.asarray(self.size[:, chosen].sum(axis=1), np.float64)
 
 
 @dataclass(frozen=True, slots=True)

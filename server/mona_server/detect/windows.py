@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,6 +90,22 @@ class Plan:
     def whole_of(self, span: Span) -> NDArray[np.intp]:
         """The whole frames inside of a span."""
         return np.array([k for k in self.whole if span.first <= k < span.last], dtype=np.intp)
+
+    def halves(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The whole frames of every other week of the benchmark, and the others; below four weeks every other frame."""
+        frames = self.whole_of(self.benchmark)
+        week = np.arange(len(frames)) // (7 if len(frames) >= 28 else 1)
+        return frames[week % 2 == 0], frames[week % 2 == 1]
+
+    @property
+    def stretches(self) -> tuple[tuple[int, int], ...]:
+        """Runs a..b-1 of all frames: those of a run are in the same of target, benchmark and its halves."""
+        sets = np.zeros((4, self.frames), bool)
+        chosen: tuple[NDArray[np.intp] | slice, ...] = (self.target.frames, self.benchmark.frames, *self.halves())
+        for inside, frames in zip(sets, chosen, strict=True):
+            inside[frames] = True
+        cuts = np.flatnonzero((sets[:, 1:] != sets[:, :-1]).any(axis=0)) + 1
+        return tuple(pairwise((0, *cuts.tolist(), self.frames)))
 
     @property
     def union(self) -> NDArray[np.intp] | slice:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mona_server.detect.parameters import CADENCES, DAY_MS, HOUR_MS, period_ms
-from mona_server.detect.source import SourceQuestion, SumsSource
+from mona_server.detect.source import SourceQuestion, SumsSource, whole_stretches
 from mona_server.detect.windows import Plan, Span, unbroken, window_end, window_ends
 from mona_server.errors import BadRequest
 from mona_server.segment import Equals, Segment
@@ -190,3 +190,20 @@ def test_too_many_frames_are_refused() -> None:
     """A verse that would need a hundred thousand frames is told so, with what to change."""
     with pytest.raises(BadRequest, match="choose a longer time_resolution"):
         plan("SumDrift", time_resolution="1m")
+
+
+@pytest.mark.parametrize(("target", "benchmark"), [("14d", "56d"), ("7d", "21d"), ("3d", "1d"), ("1d", "28d")])
+def test_stretches_hold_what_comparisons_ask(target: str, benchmark: str) -> None:
+    """Every frame lies in one stretch, and both sets and both halves are made of whole ones; weeks are halved by turns."""
+    found = plan("AverageDrift", target_set_period=target, benchmark_set_period=benchmark)
+    assert [a for a, _ in found.stretches] == [0, *(b for _, b in found.stretches[:-1])]
+    assert found.stretches[-1][1] == found.frames
+    halves = found.halves()
+    assert sorted([*halves[0], *halves[1]]) == found.whole_of(found.benchmark).tolist()
+    for frames in (found.target.frames, found.benchmark.frames, *halves):
+        chosen = whole_stretches(found.stretches, found.frames, frames)
+        inside = [k for a, b in (found.stretches[i] for i in chosen) for k in range(a, b)]
+        assert inside == np.arange(found.frames)[frames].tolist()
+    if len(found.benchmark) >= 28:
+        assert np.diff(halves[0])[6] == 8
+        assert len(found.stretches) <= 2 + len(found.benchmark) / 7

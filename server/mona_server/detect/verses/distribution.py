@@ -91,7 +91,7 @@ def distribution_drift(scene: Scene) -> Levels:
     assert scene.parts is not None
     plan, segment = scene.plan, scene.parts.segment
     segments = len(scene.groups.codes)
-    target, benchmark = (scene.parts.size[:, span.frames].sum(axis=1) for span in (plan.target, plan.benchmark))
+    target, benchmark = (scene.parts.over(span.frames) for span in (plan.target, plan.benchmark))
     wholes: list[Floats] = [np.bincount(segment, part, segments).astype(np.float64) for part in (target, benchmark)]
     usable = (wholes[0] >= 2) & (wholes[1] >= 2)
     some = usable[segment] & (target + benchmark > 0)
@@ -116,17 +116,16 @@ def burst(scene: Scene) -> float:
     The divergence of both halves over its expected value, all segments together, at least 1.
     """
     assert scene.parts is not None
-    frames = scene.plan.whole_of(scene.plan.benchmark)
-    week = np.arange(len(frames)) // 7 if len(frames) >= 28 else np.arange(len(frames))
-    halves = [scene.parts.size[:, frames[week % 2 == k]].sum(axis=1) for k in (0, 1)]
+    halves = [scene.parts.over(frames) for frames in scene.plan.halves()]
     segments = len(scene.groups.codes)
-    wholes = [np.bincount(scene.parts.segment, half, segments)[scene.parts.segment] for half in halves]
+    segment = scene.parts.segment
+    wholes: list[Floats] = [np.bincount(segment, half, segments)[segment].astype(np.float64) for half in halves]
     some = (wholes[0] >= 2) & (wholes[1] >= 2) & (halves[0] + halves[1] > 0)
     if not some.any():
         return 1.0
-    one, other, around = halves[0][some], halves[1][some], (wholes[0][some], wholes[1][some])
-    found = divergence(one / around[0], other / around[1]).sum()
-    return max(1.0, float(found / expected_divergence(one + other, around).sum()))
+    one, other, within = halves[0][some], halves[1][some], (wholes[0][some], wholes[1][some])
+    found = divergence(one / within[0], other / within[1]).sum()
+    return max(1.0, float(found / expected_divergence(one + other, within).sum()))
 
 
 def _add(segment: NDArray[np.intp], parts: Floats, segments: int) -> Floats:
