@@ -21,6 +21,10 @@ Words = NDArray[np.int64]
 RowCodes = NDArray[np.signedinteger[Any]]
 WORD = 62
 """So many segments share a word, which stays positive."""
+SLOTS = 2**18
+"""Fewer keys than this are sorted; of more each goes to one of so many slots, chosen by ..."""
+SPREAD = np.uint64(0x9E3779B97F4A7C15)
+"""... the first bits of its product with this odd number, 2**64 over the golden ratio (Knuth, volume 3, section 6.4)."""
 BLOCK_ROWS = 2**16
 """Rows are looked up in blocks that stay in the processor's cache."""
 
@@ -100,10 +104,10 @@ def numbered(words: Iterator[Words], segments: int, rows: int) -> tuple[NDArray[
     atom, member = np.zeros(rows, np.int32), np.zeros((1, 0), bool)  # atom 0: in none so far
     for word in words:
         inside = np.flatnonzero(word | atom)
-        seen, place = np.unique(word[inside], return_inverse=True)
+        seen, place = distinct(word[inside])
         before = np.zeros((len(seen), member.shape[1]), bool)
         if len(member) > 1:
-            pairs, place = np.unique(atom[inside] * np.int64(len(seen)) + place, return_inverse=True)
+            pairs, place = distinct(atom[inside] * np.int64(len(seen)) + place)
             before, seen = member[pairs // len(seen)], seen[pairs % len(seen)]
         atom[inside] = place + 1
         bits = (seen[:, None] >> np.arange(min(WORD, segments - member.shape[1]))) & 1
@@ -112,6 +116,34 @@ def numbered(words: Iterator[Words], segments: int, rows: int) -> tuple[NDArray[
     if (atom == 0).any():
         return atom, member
     return atom - np.int32(1), member[1:]
+
+
+def distinct(keys: Words) -> tuple[Words, NDArray[np.intp]]:
+    """The distinct keys (D,), ascending, and the place of each key among them (n,): :func:`numpy.unique` without a sort.
+
+    Keys are spread over the slots of a table; where two share a slot, those that were not the last to come are sorted. So
+    it takes a few passes over the keys while there are far fewer distinct ones than slots, as there are of atoms.
+
+    >>> distinct(np.array([7, -2, 7]))
+    (array([-2,  7]), array([1, 0, 1]))
+    """
+    if len(keys) < SLOTS:
+        return np.unique(keys, return_inverse=True)
+    slot = np.empty(len(keys), np.int32)
+    table, used = np.zeros(SLOTS, np.int64), np.zeros(SLOTS, bool)
+    blocks = [slice(start, start + BLOCK_ROWS) for start in range(0, len(keys), BLOCK_ROWS)]
+    for rows in blocks:
+        slot[rows] = keys[rows].view(np.uint64) * SPREAD >> np.uint64(64 - SLOTS.bit_length() + 1)
+        table[slot[rows]] = keys[rows]
+        used[slot[rows]] = True
+    late = np.concatenate([rows.start + np.flatnonzero(table[slot[rows]] != keys[rows]) for rows in blocks])
+    seen = np.unique(np.concatenate([table[used], keys[late]]))
+    rank = np.searchsorted(seen, table)
+    place = np.empty(len(keys), np.intp)
+    for rows in blocks:
+        place[rows] = rank[slot[rows]]
+    place[late] = np.searchsorted(seen, keys[late])
+    return seen, place
 
 
 def codes_for(axis: Axis, options: Sequence[Condition]) -> list[int] | None:

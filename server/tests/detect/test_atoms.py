@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mona_server.detect.atoms import WORD, Lookup, numbered
+from mona_server.detect import atoms
+from mona_server.detect.atoms import WORD, Lookup, distinct, numbered
 from mona_server.detect.source import Axis
 from mona_server.segment import Condition, Equals, Range, Segment
 
@@ -77,3 +79,15 @@ def test_no_atom_is_empty() -> None:
     """Where every row is in a segment, none is for rows outside."""
     atom, member = numbered(iter([np.array([1, 3])]), 2, 2)
     assert (atom.tolist(), member.tolist()) == ([0, 1], [[True, False], [True, True]])
+
+
+@pytest.mark.parametrize("spread", [1, 40, 100_000, 2**62])
+def test_distinct_keys_are_those_of_a_sort(spread: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where far more keys than slots share them, and where blocks are cut anywhere."""
+    monkeypatch.setattr(atoms, "BLOCK_ROWS", 1000)
+    rng = np.random.default_rng(spread)
+    for slots in (2, 64, 2**12):
+        monkeypatch.setattr(atoms, "SLOTS", slots)
+        keys = rng.integers(-spread, spread, 12_345)
+        for mine, theirs in zip(distinct(keys), np.unique(keys, return_inverse=True), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
