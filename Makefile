@@ -32,7 +32,7 @@ test: $(VENV)/.installed-dev browser ## all tests but the slow ones
 	$(BIN)/python -m pytest $(ARGS)
 	cd sdk && ../$(BIN)/python -m unittest mona_sdk/tests/client_tests.py
 
-coverage: $(VENV)/.installed-dev browser ## the same tests, twice as long, with the lines that none of them reaches
+coverage: $(VENV)/.installed-dev browser ## the same tests, slower, with the lines that none of them reaches
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
 
 test-slow: $(VENV)/.installed-dev ## kills, soaks and long property runs

@@ -2,7 +2,7 @@
 
 Which segments a row is in follows from its codes. For each code of an axis a table has the segments that it allows, as the
 bits of a word; a row is in those that all of its codes allow. So :data:`WORD` segments take one look-up per axis, and only
-rows that are in one of them are sorted: most are in none, as segments are small.
+rows that are in one of them are numbered further: most are in none, as segments are small.
 """
 
 from __future__ import annotations

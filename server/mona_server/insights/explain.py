@@ -21,6 +21,7 @@ from mona_server.detect.signal import Signal
 from mona_server.detect.sliced import both
 from mona_server.detect.source import (
     AtomSums,
+    Axis,
     AxisRequest,
     Effects,
     Floats,
@@ -32,7 +33,7 @@ from mona_server.detect.source import (
 from mona_server.detect.verses import VERSES, Statistic, Verse
 from mona_server.detect.windows import Look, Plan, Span, axes_of
 from mona_server.insights.evidence import of_atoms, per_frame
-from mona_server.segment import Equals, Segment
+from mona_server.segment import ALL, Equals, Segment
 
 LEAST_FRAMES = 8
 MOST_RELATED = 10
@@ -128,12 +129,22 @@ def _of_atoms(parts: Sequence[AtomSums], column: int | None) -> GroupSums:
     return GroupSums.of((), each[0].codes, each[0].size, *sums)
 
 
-class _Inside(Wrapped):
-    """The values of one segment, of all metrics that were looked at closely; sums are those of the source alone."""
+@dataclass(frozen=True, slots=True)
+class _Named(Block):
+    """The block of one segment whose sums were taken by name, not by codes."""
 
-    def __init__(self, close: Close, segment: Segment) -> None:
+    name: Segment = ALL
+
+    def segment(self, row: int, axes: Sequence[Axis]) -> Segment:  # noqa: ARG002  there is one
+        return self.name
+
+
+class _Close(Wrapped):
+    """Values of all metrics that were looked at closely; sums are those of the source alone."""
+
+    def __init__(self, close: Close) -> None:
         super().__init__(close.source)
-        self._close, self._segment = close, segment
+        self._close = close
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -144,7 +155,7 @@ class _Inside(Wrapped):
         return self._close.offsets
 
     def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
-        return self._source.net_values(both(self._segment, segment), metric, first_frame, last_frame)
+        return self._source.net_values(segment, metric, first_frame, last_frame)
 
     def sums_of(self, sets: Sequence[Sequence[int]], min_size: float = 1) -> Iterator[GroupSums]:
         return self._source.sums_of(sets, min_size)
@@ -188,8 +199,8 @@ def related_anomalies(signal: Signal, close: Close, fields: Sequence[str]) -> li
         return []
     groups, names = close.groups[signal.segment.text], close.metrics
     main = _series(signal.verse, groups, close, signal.metric)
-    inside = Inside(verse, close.plan, _Inside(close, signal.segment), close.base, signal.baseline, ())
-    parts = passing(inside, Block(groups, ()), Count(), own_baseline=signal.own_baseline)
+    inside = Inside(verse, close.plan, _Close(close), close.base, signal.baseline, ())
+    parts = passing(inside, _Named(groups, (), signal.segment), Count(), own_baseline=signal.own_baseline)
     levels = {part.metric: part.signal(0) for part in parts}
     found: list[dict[str, Any]] = []
     for name in fields:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from mona_server.detect import exact
 from mona_server.detect.table_source import TableSource
 from mona_server.insights import columns, explain
 from mona_server.insights.check import check
 from mona_server.segment import Segment
 from tests.insights.test_check import AT, comparable, rows
 from tests.insights.test_runs import CONFIG
-
-MOVED = Segment.parse({"city": [{"value": "Haifa"}]})
 
 
 def found(table: Any = None, config: Any = None) -> list[dict[str, Any]]:
@@ -66,32 +64,21 @@ def test_the_rows_of_the_search_tell_of_its_findings(monkeypatch: pytest.MonkeyP
     assert all(within == Segment() for _, _, within in read)
 
 
-def test_values_are_those_of_the_segment() -> None:
-    """Also of fields that are read beside it: where sums lose digits, the values of the segment are looked at."""
-    data = columns.TableData.of(rows(), _class(), None)
-    verse = next(iter(_class().verses))
-    plan = verse.type.plan(verse, AT * 1000, int(data.time_ms.min()), data.look)
-    assert plan is not None
-    signal = _signal(verse, plan, data)
-    close = explain.look_closely(verse, plan, [signal], ("other",), data.look)
-    inside = explain._Inside(close, MOVED)
-    last = len(inside.edges_ms) - 1
-    theirs = data.look(replace(plan.questions[0], within=MOVED)).net_values(Segment(), "other", 0, last)
-    assert inside.metrics == ("score", "other")
-    assert inside.net_values(Segment(), "other", 0, last).values.tolist() == theirs.values.tolist()
-
-
-def _class() -> Any:
-    from mona_server.config import parse
-
-    return parse({"LOAN": CONFIG}).or_raise().classes["LOAN"]
-
-
-def _signal(verse: Any, plan: Any, data: columns.TableData) -> Any:
-    from datetime import UTC, datetime
-
-    from mona_server.detect import search
-
-    at = datetime.fromtimestamp(AT, UTC)
-    signals = search(verse, data.look, at, data_start_ms=int(data.time_ms.min())).signals
-    return next(one for one in signals if one.segment == MOVED)
+@pytest.mark.parametrize("kind", ["AverageDrift", "AverageOutlier"])
+def test_values_are_those_of_the_segment(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where sums lose digits, related fields are judged by the values of the segment, outliers beside those of everybody."""
+    config = copy.deepcopy(CONFIG)
+    verse = config["stanzas"]["main"]["verses"][0]
+    verse["type"] = kind
+    if kind == "AverageOutlier":
+        del verse["benchmark_set_period"], verse["target_set_period"]
+        verse |= {"time_period": "14d", "min_anomaly_level": 0.01}
+    plain = found(config=config)
+    related = {one["kapi"]: one for one in plain[0]["related_anomalies"]}
+    assert "other" in related
+    monkeypatch.setattr(exact, "doubtful", lambda _scene, levels, _spread: levels.usable)
+    again = {one["kapi"]: one for one in found(config=config)[0]["related_anomalies"]}
+    assert set(again) == set(related)
+    for name, one in again.items():
+        for number in ("anomaly_level", "value", "benchmark"):
+            assert one[number] == pytest.approx(related[name][number], rel=1e-9)
