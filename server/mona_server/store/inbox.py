@@ -23,7 +23,7 @@ from queue import SimpleQueue
 from mona_server.errors import MonaError, Overloaded, Unavailable
 from mona_server.store import idempotency
 from mona_server.store.idempotency import Key, KeyReused, StoredAnswer
-from mona_server.store.sqlite import Database, explain, reading, storage_errors, writing
+from mona_server.store.sqlite import Confirmed, Database, explain, reading, storage_errors, writing
 
 HOUR_MS = 3_600_000
 _GROUP_BYTES = 32 * 2**20
@@ -164,7 +164,7 @@ class Inbox:
                 self._write_group(connection, group)
         connection.close()
 
-    def _write_group(self, connection: sqlite3.Connection, group: list[tuple[Accepted, Future[Receipt]]]) -> None:
+    def _write_group(self, connection: Confirmed, group: list[tuple[Accepted, Future[Receipt]]]) -> None:
         results: list[Receipt | MonaError]
         try:
             refusal = self._overload(connection)

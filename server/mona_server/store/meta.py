@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, MetaData, create_en
 from sqlalchemy.exc import DBAPIError
 
 from mona_server.errors import MonaError, Unavailable
-from mona_server.store.sqlite import explain, storage_problem
+from mona_server.store.sqlite import Witness, explain, storage_errors, storage_problem
 
 HEAD = "0004"
 """The newest migration; alembic itself (slow to import) is loaded only for a database that is behind."""
@@ -59,7 +59,7 @@ def open_meta(path: Path, url: str | None = None) -> Engine:
     engine = create_engine(url or f"sqlite:///{path}")
     _raise_our_errors(engine, path)
     if engine.dialect.name == "sqlite":
-        _prepare_sqlite(engine)
+        _prepare_sqlite(engine, path)
     try:
         upgrade(engine)
     except DBAPIError as error:
@@ -122,7 +122,13 @@ def _no_answer() -> Unavailable:
     return Unavailable("the database of store.url does not answer", hint="is it running, and is the URL right?")
 
 
-def _prepare_sqlite(engine: Engine) -> None:
+def _prepare_sqlite(engine: Engine, path: Path) -> None:
+    witness = Witness(path.parent)
+
+    @event.listens_for(engine, "engine_disposed")
+    def on_dispose(_engine: Engine) -> None:
+        witness.close()
+
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # SQLAlchemy's begin event below starts transactions
@@ -143,5 +149,7 @@ def _prepare_sqlite(engine: Engine) -> None:
     def begin() -> Iterator[Connection]:
         with engine.connect().execution_options(immediate=True) as connection, connection.begin():
             yield connection
+        with storage_errors(path):
+            witness.confirm()
 
     engine.begin = begin  # type: ignore[method-assign]

@@ -47,7 +47,7 @@ class State:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A durable transaction, all or nothing. Raises our errors for a full or damaged disk."""
-        with storage_errors(self.path), writing(self.connection) as connection:
+        with storage_errors(self.path), writing(self.database.connection) as connection:
             yield connection
 
     @contextmanager

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
 
+import pytest
+
+from mona_server.errors import Unavailable
+from mona_server.store.inbox import Accepted, Inbox
+from mona_server.store.meta import open_meta
 from mona_server.store.sqlite import Database
 
 
@@ -39,3 +45,40 @@ def test_a_connection_ends_with_its_thread(tmp_path: Path) -> None:
     database.connection.execute("SELECT count(*) FROM documents").fetchall()
     database.close()
     assert open_files(database.path) == 0
+
+
+def test_a_commit_that_the_disk_did_not_keep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the kernel gives up a disk, a COMMIT may succeed without being kept: it counts once the witness agrees."""
+    inbox = Inbox(tmp_path / "inbox.db")
+
+    def send(number: int) -> None:
+        inbox.append([Accepted("T", b"%d" % number, 0, 1)])
+
+    send(1)
+    with monkeypatch.context() as failing:
+        failing.setattr("os.ftruncate", _read_only)
+        with pytest.raises(Unavailable, match=r"inbox\.db cannot be written .*Read-only file system"):
+            send(2)
+        with pytest.raises(Unavailable, match=r"inbox\.db cannot be written"):
+            inbox.check()
+        with pytest.raises(Unavailable, match=r"meta\.db cannot be written"):
+            open_meta(tmp_path / "meta.db")
+    inbox.check()
+    send(3)
+    assert [row.body for row in inbox.read("T", 0)][-1] == b"3"
+    inbox.close()
+
+
+def _read_only(_file: int, _size: int) -> None:
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+def test_witnesses_are_closed(tmp_path: Path) -> None:
+    """Each database has one nameless file, for as long as somebody uses it."""
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        database = Database(tmp_path / "x.db", "state")
+        assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(("x.db", "meta.db"))] == []
+        database.close()
+        open_meta(tmp_path / "meta.db").dispose()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
