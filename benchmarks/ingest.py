@@ -37,7 +37,6 @@ from mona_server.ingest.limits import Limits
 from mona_server.store import Accepted, Key, Receipt, Store, catalog, disk, documents, erase, jobs, lake, state
 from mona_server.store.flush import flush
 from mona_server.store.rows import encode_fact
-from mona_server.store.sqlite import writing
 
 NOW_MS = 1_700_000_000_000
 BATCH = 1_000
@@ -170,7 +169,7 @@ def prefill(store: Store, count: int, fields: int) -> None:
             made.append(
                 documents.Document(None, hash_, class_id, id_, time_ms, 1, NOW_MS, NOW_MS, _encode(given), fact)
             )
-        with writing(store.state.connection) as connection:
+        with store.state.writing() as connection:
             documents.put(connection, made)
     store.state.connection.execute(index)
 
