@@ -9,13 +9,16 @@ Used where the chance gate is off, and for hard limits. Same metric, same direct
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import combinations
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mona_server.detect.gate import Inside
-from mona_server.detect.levels import Mask, Scene, round12
+from mona_server.detect.levels import Scene, round12
 from mona_server.detect.signal import Finding, Related, Relation, Signal, strength
 from mona_server.detect.source import AtomSums, Floats, GroupSums
 from mona_server.detect.verses.base import Statistic
@@ -48,6 +51,20 @@ def within(inner: Segment, outer: Segment) -> bool:
     return set(outer.conditions) <= set(inner.conditions)
 
 
+class Outer:
+    """Segments by their conditions: which of them holds another one is looked up, however many they are."""
+
+    def __init__(self, segments: Iterable[Segment]) -> None:
+        self._place: dict[Any, int] = {}
+        for place, segment in enumerate(segments):
+            self._place.setdefault(segment.conditions, place)
+
+    def of(self, inner: Segment) -> int | None:
+        """The place of the first one that ``inner`` is within; None where there is none."""
+        parts = (part for few in range(len(inner) + 1) for part in combinations(inner.conditions, few))
+        return min((self._place[part] for part in parts if part in self._place), default=None)
+
+
 def fold(signals: Sequence[Signal], inside: Inside) -> tuple[Finding, ...]:
     """Findings, strongest first, each with the signals that only repeat it."""
     ordered = sorted(signals, key=strength)
@@ -63,44 +80,45 @@ def _fold_group(signals: list[Signal], inside: Inside) -> list[Finding]:
         return [Finding(signals[0])]
     near = signals[:MOST]
     atoms = inside.source.atoms([signal.segment for signal in near], None)
-    shared = _shared(atoms)
+    overlap = Overlap(atoms)
+    shared = overlap.shared()
     own = np.diag(shared)
     union = own[:, None] + own[None, :] - shared
     jaccard = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
     mains: list[int] = []
     folded: dict[int, list[Signal]] = {}
     for k, signal in enumerate(near):
-        into = next((m for m in mains if _repeats(near[m], signal, jaccard[m, k], atoms, (m, k), inside)), None)
+        into = next((m for m in mains if _repeats(near[m], signal, jaccard[m, k], overlap, (m, k), inside)), None)
         if into is None:
             mains.append(k)
             folded[k] = []
         else:
             folded[into].append(signal)
+    outer = Outer(near[m].segment for m in mains)
     for signal in signals[MOST:]:
-        into = next((m for m in mains if within(signal.segment, near[m].segment)), mains[0])
-        folded[into].append(signal)
+        folded[mains[outer.of(signal.segment) or 0]].append(signal)
     return [_shortest(near[m], folded[m], [jaccard[m, k] >= SAME for k in range(len(near))], near) for m in mains]
 
 
 def _repeats(
-    main: Signal, other: Signal, jaccard: float, atoms: AtomSums, columns: tuple[int, int], inside: Inside
+    main: Signal, other: Signal, jaccard: float, overlap: Overlap, columns: tuple[int, int], inside: Inside
 ) -> bool:
     if jaccard >= SAME:
         return True
     if within(other.segment, main.segment):
         return other.level <= MORE * main.level
-    return jaccard > 0 and not _stands_without(other, atoms, columns, inside)
+    return jaccard > 0 and not _stands_without(other, overlap, columns, inside)
 
 
-def _stands_without(parent: Signal, atoms: AtomSums, columns: tuple[int, int], inside: Inside) -> bool:
+def _stands_without(parent: Signal, overlap: Overlap, columns: tuple[int, int], inside: Inside) -> bool:
     """Does a signal still pass its level when the contexts of the stronger one (the child) are taken out?"""
     if inside.verse.type.statistic is Statistic.DISTRIBUTION:
         return False
     child, outer = columns
-    return _stands(parent, atoms, atoms.member[:, outer] & ~atoms.member[:, child], inside)
+    return _stands(parent, overlap.atoms, overlap.outside(outer, child), inside)
 
 
-def _stands(parent: Signal, atoms: AtomSums, rest: Mask, inside: Inside) -> bool:
+def _stands(parent: Signal, atoms: AtomSums, rest: NDArray[np.intp], inside: Inside) -> bool:
     """Do these atoms alone pass the level, in the direction of the signal?"""
     verse = inside.verse
     count, total, square = (part[:, rest].sum(axis=1)[:, None, :] for part in (atoms.count, atoms.total, atoms.square))
@@ -115,30 +133,42 @@ def _stands(parent: Signal, atoms: AtomSums, rest: Mask, inside: Inside) -> bool
     return bool(round12(levels.level)[0] >= parent.min_level)
 
 
-def _shared(atoms: AtomSums) -> Floats:
-    """(G, G): contexts in both of two segments, all frames together."""
-    member = atoms.member.astype(np.float64)
-    return np.asarray(member.T @ (atoms.size.sum(axis=1)[:, None] * member))
+class Overlap:
+    """Which atoms are in which segments, as lists: of half a million atoms each is in few of hundreds of segments."""
+
+    def __init__(self, atoms: AtomSums) -> None:
+        from scipy.sparse import csc_array
+
+        self.atoms = atoms
+        self._member = csc_array(atoms.member, dtype=np.float64)
+
+    def shared(self) -> Floats:
+        """(G, G): contexts in both of two segments, all frames together."""
+        sized = self._member.multiply(self.atoms.size.sum(axis=1)[:, None])
+        return np.asarray((self._member.T @ sized).todense(), np.float64)
+
+    def outside(self, segment: int, other: int) -> NDArray[np.intp]:
+        """The atoms of a segment that are not in the other one, ascending."""
+        first, last = self._member.indptr[segment : segment + 2]
+        inside = self._member.indices[first:last]
+        return np.asarray(inside[~self.atoms.member[inside, other]], np.intp)
 
 
 def adopt(findings: list[Finding], held_back: Sequence[Signal]) -> tuple[list[Finding], list[Signal]]:
     """Signals without a change of their own inside of what did change are folded under it, not kept back as chance."""
     left: list[Signal] = []
     adopted: dict[str, list[Signal]] = {}
+    alike: dict[tuple[str | None, bool], list[Signal]] = {}
+    for one in findings:
+        alike.setdefault((one.main.metric, one.main.desc), []).append(one.main)
+    outer = {kind: Outer(main.segment for main in mains) for kind, mains in alike.items()}
     for signal in held_back:
-        outer = next(
-            (
-                one.main
-                for one in findings
-                if (one.main.metric, one.main.desc) == (signal.metric, signal.desc)
-                and within(signal.segment, one.main.segment)
-            ),
-            None,
-        )
-        if outer is None:
+        kind = signal.metric, signal.desc
+        place = outer[kind].of(signal.segment) if kind in outer else None
+        if place is None:
             left.append(signal)
         else:
-            adopted.setdefault(outer.id, []).append(signal)
+            adopted.setdefault(alike[kind][place].id, []).append(signal)
     joined = [_joined(one, adopted[one.main.id]) if one.main.id in adopted else one for one in findings]
     return joined, left
 
