@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+WORKERS ?= 2
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test coverage test-slow test-compat lint format bench soak docs clean browser
 
@@ -28,8 +29,8 @@ demo: $(VENV)/.installed ## real flights through the SDK, the search, and pages 
 browser: ## the system's Chromium, for the tests of the pages
 	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; }
 
-test: $(VENV)/.installed-dev browser ## all tests but the slow ones
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.installed-dev browser ## all tests but the slow ones, in two processes (WORKERS=0: in one)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 	cd sdk && ../$(BIN)/python -m unittest mona_sdk/tests/client_tests.py
 
 coverage: $(VENV)/.installed-dev browser ## the same tests, slower, with the lines that none of them reaches

@@ -22,7 +22,7 @@ from mona_server.cli import up
 PATIENCE_S = 180
 """How long a test waits for what must come. Only a failure takes so long; a slow machine that others use too does not fail."""
 
-_PORTS = itertools.count(os.getpid() * 37)
+_PORTS = itertools.count(os.getpid() * 3_779)
 """Two runs of the tests beside each other begin at different ones."""
 
 PUBLISHED_VERSE = {
