@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -320,11 +321,15 @@ class Explaining:
 
     def judged(self, candidate: int) -> Judged:
         """The chance of one candidate alone; -1: of everybody."""
-        z, score = (self.base_z, self.base_score) if candidate < 0 else (self.z[candidate], self.score[candidate])
-        p = float(np.exp(chance.log_two_sided(np.array([z]))[0]))
-        q = float(self.calibration.adjusted_p(np.array([score]))[0])
+        z, p, q = (float(each[candidate]) for each in self._chances)
         segment = ALL if candidate < 0 else self.judge.segment(candidate)
-        return Judged(self.test, segment, float(z), p, max(p, q))
+        return Judged(self.test, segment, z, p, max(p, q))
+
+    @cached_property
+    def _chances(self) -> tuple[Floats, Floats, Floats]:
+        """z, p and q of each candidate alone, (C + 1,) each; those of everybody come last."""
+        z, score = np.append(self.z, self.base_z), np.append(self.score, self.base_score)
+        return z, np.exp(chance.log_two_sided(z)), self.calibration.adjusted_p(score)
 
     def _nearest(self, segment: Segment, names: dict[int, Segment]) -> Segment | None:
         """The finding that shares most conditions with a segment."""

@@ -367,7 +367,5 @@ def _with_chance(signal: Signal, one: Judged, note: str) -> Signal:
 def _held_back(signal: Signal, one: Judged | None, verse: Verse) -> Signal:
     limit = verse["max_false_discovery_rate"]
     reason = f"could be chance: no more than {limit:g} of signals as strong may be false"
-    chance = Chance(passed=False, method=FRAMES, reason=reason)
-    if one is not None:
-        chance = replace(chance, q_value=one.q, p_value=one.p)
-    return replace(signal, chance=chance)
+    q, p = (None, None) if one is None else (one.q, one.p)
+    return replace(signal, chance=Chance(False, FRAMES, q_value=q, p_value=p, reason=reason))
