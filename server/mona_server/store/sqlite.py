@@ -43,8 +43,8 @@ class Witness:
                 if self._file is None:
                     with tempfile.TemporaryFile(dir=self._folder) as file:
                         self._file = os.dup(file.fileno())
-                self._size += 1
-                os.ftruncate(self._file, self._size)  # a longer file without a block: metadata alone
+                self._size = self._size % 4096 + 1
+                os.ftruncate(self._file, self._size)  # another length without a block: metadata alone
         except OSError as error:
             failure = sqlite3.OperationalError(f"disk I/O error, {error.strerror}")
             failure.sqlite_errorcode = sqlite3.SQLITE_IOERR
