@@ -17,17 +17,14 @@ from mona_server.detect.chance_calming import Moved
 from mona_server.detect.chance_evidence import row_variance
 from mona_server.detect.chance_judging import Judging
 from mona_server.detect.deviates import joint_z, series_z
+from mona_server.detect.overlaps import Overlaps
 from mona_server.detect.source import AtomSums, Floats, GroupSums
 from mona_server.detect.verses.base import Statistic
 from mona_server.segment import ALL, Segment
 
-Mask = NDArray[np.bool_]
-
 SUSPECTS = 200
 """Most suspects that are explained together; more come in rounds."""
 ROUNDS = 8
-STEPS = 20
-"""Of the fit of atoms' variances; after so many most are within a few percent where they can be at all."""
 LEVEL_PRIOR = 10.0
 """Weight, in contexts, of what fields let expect beside what contexts had before."""
 OWN_LEAST = 0.5
@@ -132,7 +129,7 @@ class Explaining:
         if len(windows.reference):
             spans.append((int(windows.reference[0]), int(windows.reference[-1]) + 1))
         atoms = judge.source.atoms([*(judge.segment(c) for c in batch), *known], spans)
-        overlaps = _Overlaps(atoms.member)
+        overlaps = Overlaps(atoms.member)
         levers = [self._levels(atoms), atoms.count[setting.metrics[self.test]][:, 0]] if self._sums else [None]
         fits = [[self._aspect(i, rows, atoms, overlaps, lever) for i in range(len(self.parts))] for lever in levers]
         # A total moves by a factor, until what it adds is cut off as an extreme, the same for each context.
@@ -181,7 +178,7 @@ class Explaining:
         return self.judge.setting.statistic is Statistic.SUM
 
     def _aspect(
-        self, i: int, rows: NDArray[np.intp], atoms: AtomSums, overlaps: _Overlaps, by: Floats | None
+        self, i: int, rows: NDArray[np.intp], atoms: AtomSums, overlaps: Overlaps, by: Floats | None
     ) -> selection.Aspect:
         """Changes, covariance and kernel of the suspects and everybody in one part.
 
@@ -341,48 +338,3 @@ class Explaining:
             if common > most:
                 best, most = name, common
         return best
-
-
-class _Overlaps:
-    """Which atoms two segments share. ``member`` (A, G)."""
-
-    def __init__(self, member: Mask) -> None:
-        from scipy.sparse import csr_array
-
-        _, segment = np.nonzero(member)
-        self._each = member.sum(axis=1)
-        self._inside = csr_array((np.ones(len(segment)), segment, np.append(0, np.cumsum(self._each))), member.shape)
-        self._by_segment = self._inside.T.tocsr()
-
-    def weigh(self, weight: Floats) -> Floats:
-        """(G, G): the weight of the atoms, each of weight (A,), that are in both of two segments."""
-        weighed = self._inside.copy()
-        weighed.data = np.repeat(weight, self._each)
-        return np.asarray((self._by_segment @ weighed).toarray(), np.float64)
-
-    def total(self, weight: Floats) -> Floats:
-        """(G,): the weight of the atoms in each segment."""
-        return np.asarray(self._by_segment @ weight, np.float64)
-
-    def covariance(self, now: Floats, before: Floats, ratio: Floats, wanted: Floats) -> Floats:
-        """(U, U) noise of the changes of the first U segments, with about the variances ``wanted`` (U,).
-
-        ``now`` and ``before`` (A,) are the variances that atoms have by rows alone; ``before`` counts ``ratio`` (U,) squared.
-        A segment changes by the sum of what its atoms do. So parts take from their whole exactly what is left of it, and a
-        covariance has to say so: made of variances of atoms, each those of its rows times a factor. The factors
-        are fitted by Richardson's (1972) and Lucy's (1974) steps, which keep them positive. Were segments scaled one by one
-        instead, a whole and its parts would seem to disagree, and what explains that would be all but certain. What a
-        segment has beyond its atoms is its own.
-        """
-        count, factor, asked = len(wanted), np.ones(len(now)), np.zeros(self._inside.shape[1])
-        asked[:count] = 1.0
-        segments = self._inside @ asked  # of each atom
-        for _ in range(STEPS):
-            fitted = self.total(factor * now)[:count] + ratio**2 * self.total(factor * before)[:count]
-            asked[:count] = wanted / np.maximum(fitted, 1e-300)
-            factor = factor * np.where(segments > 0, (self._inside @ asked) / np.maximum(segments, 1.0), 1.0)
-        noise = self.weigh(factor * now)[:count, :count]
-        noise = noise + self.weigh(factor * before)[:count, :count] * np.outer(ratio, ratio)
-        own = np.diag_indices(count)
-        noise[own] = np.maximum(noise[own], wanted)
-        return np.asarray(noise, np.float64)

@@ -9,8 +9,9 @@ Used where the chance gate is off, and for hard limits. Same metric, same direct
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 
 from mona_server.detect.gate import Inside
 from mona_server.detect.levels import Scene, round12
+from mona_server.detect.overlaps import Overlaps
 from mona_server.detect.signal import Finding, Related, Relation, Signal, strength
-from mona_server.detect.source import AtomSums, Floats, GroupSums
+from mona_server.detect.source import AtomSums, GroupSums
 from mona_server.detect.verses.base import Statistic
 from mona_server.segment import Segment
 
@@ -80,15 +82,19 @@ def _fold_group(signals: list[Signal], inside: Inside) -> list[Finding]:
         return [Finding(signals[0])]
     near = signals[:MOST]
     atoms = inside.source.atoms([signal.segment for signal in near], None)
-    overlap = Overlap(atoms)
-    shared = overlap.shared()
-    own = np.diag(shared)
-    union = own[:, None] + own[None, :] - shared
-    jaccard = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    overlaps = Overlaps(atoms.member)
+    jaccard = overlaps.jaccard(atoms.size.sum(axis=1))
     mains: list[int] = []
     folded: dict[int, list[Signal]] = {}
     for k, signal in enumerate(near):
-        into = next((m for m in mains if _repeats(near[m], signal, jaccard[m, k], overlap, (m, k), inside)), None)
+        into = next(
+            (
+                m
+                for m in mains
+                if _repeats(near[m], signal, jaccard[m, k], atoms, partial(overlaps.outside, k, m), inside)
+            ),
+            None,
+        )
         if into is None:
             mains.append(k)
             folded[k] = []
@@ -101,21 +107,22 @@ def _fold_group(signals: list[Signal], inside: Inside) -> list[Finding]:
 
 
 def _repeats(
-    main: Signal, other: Signal, jaccard: float, overlap: Overlap, columns: tuple[int, int], inside: Inside
+    main: Signal,
+    other: Signal,
+    jaccard: float,
+    atoms: AtomSums,
+    outside: Callable[[], NDArray[np.intp]],
+    inside: Inside,
 ) -> bool:
+    """``outside`` gives the atoms of the other signal that are not in the main one."""
     if jaccard >= SAME:
         return True
     if within(other.segment, main.segment):
         return other.level <= MORE * main.level
-    return jaccard > 0 and not _stands_without(other, overlap, columns, inside)
-
-
-def _stands_without(parent: Signal, overlap: Overlap, columns: tuple[int, int], inside: Inside) -> bool:
-    """Does a signal still pass its level when the contexts of the stronger one (the child) are taken out?"""
-    if inside.verse.type.statistic is Statistic.DISTRIBUTION:
+    if jaccard <= 0:
         return False
-    child, outer = columns
-    return _stands(parent, overlap.atoms, overlap.outside(outer, child), inside)
+    # Does a parent still pass its level when the contexts of the stronger one (the child) are taken out?
+    return inside.verse.type.statistic is Statistic.DISTRIBUTION or not _stands(other, atoms, outside(), inside)
 
 
 def _stands(parent: Signal, atoms: AtomSums, rest: NDArray[np.intp], inside: Inside) -> bool:
@@ -131,27 +138,6 @@ def _stands(parent: Signal, atoms: AtomSums, rest: NDArray[np.intp], inside: Ins
     if not levels.usable[0] or levels.desc[0] != parent.desc:
         return False
     return bool(round12(levels.level)[0] >= parent.min_level)
-
-
-class Overlap:
-    """Which atoms are in which segments, as lists: of half a million atoms each is in few of hundreds of segments."""
-
-    def __init__(self, atoms: AtomSums) -> None:
-        from scipy.sparse import csc_array
-
-        self.atoms = atoms
-        self._member = csc_array(atoms.member, dtype=np.float64)
-
-    def shared(self) -> Floats:
-        """(G, G): contexts in both of two segments, all frames together."""
-        sized = self._member.multiply(self.atoms.size.sum(axis=1)[:, None])
-        return np.asarray((self._member.T @ sized).todense(), np.float64)
-
-    def outside(self, segment: int, other: int) -> NDArray[np.intp]:
-        """The atoms of a segment that are not in the other one, ascending."""
-        first, last = self._member.indptr[segment : segment + 2]
-        inside = self._member.indices[first:last]
-        return np.asarray(inside[~self.atoms.member[inside, other]], np.intp)
 
 
 def adopt(findings: list[Finding], held_back: Sequence[Signal]) -> tuple[list[Finding], list[Signal]]:

@@ -10,6 +10,7 @@ import numpy as np
 from mona_server.detect.candidates import Block
 from mona_server.detect.folding import finding, within
 from mona_server.detect.gate import Inside
+from mona_server.detect.overlaps import Overlaps
 from mona_server.detect.signal import Chance, Finding, Signal, strength
 from mona_server.detect.source import Floats
 from mona_server.segment import Segment
@@ -121,8 +122,7 @@ def fold(signals: Sequence[Signal], inside: Inside) -> tuple[Finding, ...]:
             folded[into.id].append(signal)
     spans = [(0, inside.plan.frames)]
     atoms = inside.source.atoms([main.segment for main in mains], spans)
-    member = atoms.member.astype(np.float64)
-    shared = member.T @ (atoms.size[:, :1] * member)
+    shared = Overlaps(atoms.member).weigh(atoms.size[:, 0])
     own = np.diag(shared)
     kept: list[int] = []
     for k, main in enumerate(mains):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mona_server.config.model import ContextClass
 from mona_server.config.segmentations import Segmentation
+from mona_server.detect.overlaps import Overlaps
 from mona_server.detect.source import SourceQuestion, SumsSource
 from mona_server.errors import NotFound
 from mona_server.query.engines.duckdb import DuckEngine
@@ -87,8 +88,4 @@ def overlaps(source: SumsSource, segments: list[Segment]) -> NDArray[np.float64]
     """(G, G): Jaccard overlap of each pair of segments, by contexts in all frames, from one scan."""
     frames = len(source.edges_ms) - 1
     atoms = source.atoms(segments, [(0, frames)])
-    weight, member = atoms.size[:, 0], atoms.member.astype(np.float64)
-    both = member.T @ (weight[:, None] * member)
-    sizes = np.diag(both)
-    either = sizes[:, None] + sizes[None, :] - both
-    return np.divide(both, either, out=np.zeros_like(both), where=either > 0)
+    return Overlaps(atoms.member).jaccard(atoms.size[:, 0])

@@ -6,6 +6,7 @@ beside another writer fails instead of waiting), :func:`reading` gives several S
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import tempfile
@@ -47,7 +48,8 @@ class Witness:
                 os.ftruncate(self._file, self._size)  # another length without a block: metadata alone
         except OSError as error:
             failure = sqlite3.OperationalError(f"disk I/O error, {error.strerror}")
-            failure.sqlite_errorcode = sqlite3.SQLITE_IOERR
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            failure.sqlite_errorcode = sqlite3.SQLITE_FULL if full else sqlite3.SQLITE_IOERR
             raise failure from error
 
     def close(self) -> None:

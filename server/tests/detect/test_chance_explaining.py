@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mona_server.detect import selection
-from mona_server.detect.chance_explaining import Explaining, _Overlaps
+from mona_server.detect.chance_explaining import Explaining
+from mona_server.detect.overlaps import Overlaps
 from mona_server.detect.selection import Aspect, Chosen
 from mona_server.detect.table_columns import Coded
 from mona_server.segment import Equals, Segment
@@ -105,16 +106,16 @@ WHOLE_AND_PARTS = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1]], bool)
 def test_noise_of_segments_is_made_of_that_of_their_atoms() -> None:
     """Variances that atoms can have are met, and a whole never differs from the sum of its parts."""
     rows, none = np.array([1.0, 1.0, 2.0]), np.zeros(4)
-    met = _Overlaps(WHOLE_AND_PARTS).covariance(rows, rows, none, np.array([7.0, 1.0, 4.0, 2.0]))
+    met = Overlaps(WHOLE_AND_PARTS).covariance(rows, rows, none, np.array([7.0, 1.0, 4.0, 2.0]))
     assert np.diag(met) == pytest.approx([7, 1, 4, 2], rel=0.02)
     difference = np.array([1.0, -1.0, -1.0, -1.0])
     assert difference @ met @ difference == pytest.approx(0, abs=0.1)
     assert met[1:, 1:] == pytest.approx(np.diag(np.diag(met)[1:]))
     # With the past: as much again where as many contexts are expected as were there.
-    past = _Overlaps(WHOLE_AND_PARTS).covariance(rows, rows, np.ones(4), np.array([8.0, 2.0, 2.0, 4.0]))
-    assert past == pytest.approx(_Overlaps(WHOLE_AND_PARTS).weigh(2 * rows), rel=1e-6)
+    past = Overlaps(WHOLE_AND_PARTS).covariance(rows, rows, np.ones(4), np.array([8.0, 2.0, 2.0, 4.0]))
+    assert past == pytest.approx(Overlaps(WHOLE_AND_PARTS).weigh(2 * rows), rel=1e-6)
     # A whole that is wilder than its parts makes these wilder, and has the rest as noise of its own.
-    wild = _Overlaps(WHOLE_AND_PARTS).covariance(rows, rows, none, np.array([50.0, 1.0, 4.0, 2.0]))
+    wild = Overlaps(WHOLE_AND_PARTS).covariance(rows, rows, none, np.array([50.0, 1.0, 4.0, 2.0]))
     assert wild[0, 0] == 50
     assert (np.diag(wild)[1:] > [1, 4, 2]).all()
     assert np.diag(wild)[1:].sum() < 40
@@ -124,7 +125,7 @@ def test_noise_alone_explains_nothing() -> None:
     """Where the variances of a whole and of its parts do not fit each other, no hypothesis becomes certain by that."""
     rng = np.random.default_rng(0)
     wanted = np.array([14.0, 1.0, 4.0, 2.0])
-    overlaps, atoms = _Overlaps(WHOLE_AND_PARTS), np.ones(3)
+    overlaps, atoms = Overlaps(WHOLE_AND_PARTS), np.ones(3)
     shared = overlaps.weigh(atoms)
     scaled = shared * np.sqrt(np.outer(wanted / np.diag(shared), wanted / np.diag(shared)))
     made = overlaps.covariance(atoms, atoms, np.zeros(4), wanted)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mona_server.detect.folding import Outer, Overlap, within
-from mona_server.detect.source import AtomSums
+from mona_server.detect.folding import Outer, within
+from mona_server.detect.overlaps import Overlaps
 from mona_server.segment import Condition, Equals, OneOf, Range, Segment
 
 CONDITIONS: dict[str, list[Condition]] = {
@@ -41,10 +41,11 @@ def test_overlaps_of_segments(member: np.ndarray, frames: int, seed: int) -> Non
     """Contexts in both of two segments, exactly; corrections may take contexts away."""
     rng = np.random.default_rng(seed)
     size = rng.integers(-3, 10**9, (len(member), frames)).astype(float)
-    none = np.zeros((0, len(member), frames))
-    overlap = Overlap(AtomSums(member, size, none, none, none))
-    shared = overlap.shared()
+    overlaps, weight = Overlaps(member), size.sum(axis=1)
+    shared, jaccard = overlaps.weigh(weight), overlaps.jaccard(weight)
     for i in range(member.shape[1]):
         for j in range(member.shape[1]):
-            assert shared[i, j] == size[member[:, i] & member[:, j]].sum()
-            assert overlap.outside(i, j).tolist() == np.flatnonzero(member[:, i] & ~member[:, j]).tolist()
+            both, either = (weight[pick].sum() for pick in (member[:, i] & member[:, j], member[:, i] | member[:, j]))
+            assert shared[i, j] == both
+            assert jaccard[i, j] == (both / either if either > 0 else 0)
+            assert overlaps.outside(i, j).tolist() == np.flatnonzero(member[:, i] & ~member[:, j]).tolist()

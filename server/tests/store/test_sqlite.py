@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mona_server.errors import Unavailable
+from mona_server.errors import Overloaded, Unavailable
 from mona_server.store.inbox import Accepted, Inbox
 from mona_server.store.meta import open_meta
 from mona_server.store.sqlite import Database
@@ -56,21 +57,27 @@ def test_a_commit_that_the_disk_did_not_keep(tmp_path: Path, monkeypatch: pytest
 
     send(1)
     with monkeypatch.context() as failing:
-        failing.setattr("os.ftruncate", _read_only)
+        failing.setattr("os.ftruncate", _failing(errno.EROFS))
         with pytest.raises(Unavailable, match=r"inbox\.db cannot be written .*Read-only file system"):
             send(2)
         with pytest.raises(Unavailable, match=r"inbox\.db cannot be written"):
             inbox.check()
         with pytest.raises(Unavailable, match=r"meta\.db cannot be written"):
             open_meta(tmp_path / "meta.db")
+        failing.setattr("os.ftruncate", _failing(errno.ENOSPC))
+        with pytest.raises(Overloaded, match="disk is full"):
+            send(3)
     inbox.check()
     send(3)
     assert [row.body for row in inbox.read("T", 0)][-1] == b"3"
     inbox.close()
 
 
-def _read_only(_file: int, _size: int) -> None:
-    raise OSError(errno.EROFS, "Read-only file system")
+def _failing(number: int) -> Callable[[int, int], None]:
+    def fail(_file: int, _size: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
 
 
 def test_witnesses_are_closed(tmp_path: Path) -> None:
