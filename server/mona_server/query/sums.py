@@ -173,7 +173,7 @@ class FactSums(SumsSource):
 
     def within(self, segment: Segment) -> FactSums:
         """The contexts inside of a segment alone."""
-        return FactSums(self._facts, self._question, self._rows.some(np.flatnonzero(self._lookup.word([segment]))))
+        return FactSums(self._facts, self._question, self._rows.some(self._lookup.inside(segment)))
 
     def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
         """Exact values over frames first..last-1, ascending."""

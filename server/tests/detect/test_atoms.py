@@ -67,17 +67,26 @@ def test_rows_of_an_atom_are_inside_of_the_same_segments(
         assert member[number].tolist() == [_inside(segment, row) for segment in chosen]
 
 
-def test_atoms_are_ascending() -> None:
-    """So their numbers do not depend on the order of the rows; those of the first segments come first."""
+@pytest.mark.parametrize("most", [2, 2**63])
+def test_atoms_are_ascending(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So their numbers do not depend on the order of the rows; those of the first segments come first.
+
+    Where keys of several words would be too many, words are taken together one by one.
+    """
+    monkeypatch.setattr(atoms, "MOST_KEYS", most)
     words = [np.array([1, 0, 2, 2]), np.array([0, 0, 1, 0])]
-    atom, member = numbered(iter(words), WORD + 1, 4)
+    atom, member = numbered([word.__getitem__ for word in words], WORD + 1, 4)
     assert atom.tolist() == [1, 0, 3, 2]
     assert np.flatnonzero(member[3]).tolist() == [1, WORD]
+    four = [np.array([5, 0, 0, 5, 5]), np.array([1, 1, 0, 1, 1]), np.array([0, 2, 2, 0, 0]), np.array([1, 0, 0, 1, 0])]
+    atom, member = numbered([word.__getitem__ for word in four], 3 * WORD + 1, 5)
+    assert atom.tolist() == [3, 1, 0, 3, 2]
+    assert np.flatnonzero(member[3]).tolist() == [0, 2, WORD, 3 * WORD]
 
 
 def test_no_atom_is_empty() -> None:
     """Where every row is in a segment, none is for rows outside."""
-    atom, member = numbered(iter([np.array([1, 3])]), 2, 2)
+    atom, member = numbered([np.array([1, 3]).__getitem__], 2, 2)
     assert (atom.tolist(), member.tolist()) == ([0, 1], [[True, False], [True, True]])
 
 
@@ -89,5 +98,7 @@ def test_distinct_keys_are_those_of_a_sort(spread: int, monkeypatch: pytest.Monk
     for slots in (2, 64, 2**12):
         monkeypatch.setattr(atoms, "SLOTS", slots)
         keys = rng.integers(-spread, spread, 12_345)
-        for mine, theirs in zip(distinct(keys), np.unique(keys, return_inverse=True), strict=True):
+        for mine, theirs in zip(
+            distinct(keys.__getitem__, len(keys)), np.unique(keys, return_inverse=True), strict=True
+        ):
             np.testing.assert_array_equal(mine, theirs)
