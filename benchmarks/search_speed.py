@@ -1,20 +1,20 @@
-"""The search's sums from facts: how long, how much memory, how both grow, beside a plain GROUP BY loop and peers.
+"""The search: how long, how much memory, how both grow, beside a plain GROUP BY loop and peers.
 
     python -m benchmarks search_speed -- [--rows 1000000] [--days 70] [--axes 6] [--fields 20] [--depth 3] [--grow]
 
 Each contender runs in a process of its own (so the peak memory is its own) over the same Parquet files, in turns, so
 that a busy machine hits all alike. Contenders:
 
-- ``mona``: open the window, then sizes, counts, sums and squares of every segment of every set of axes per day;
+- ``sums``: open the window, then sizes, counts, sums and squares of every segment of every set of axes per day;
   segments below 50 contexts are dropped at depth 3, as the search does.
 - ``whole search``: a verse (AverageDrift over the metrics) from the facts to its findings: those sums, of values and of
   residuals, effects, chance of every candidate. Nothing has changed in these files.
+- ``... a day later``: after a run the file of a new day appears, and a new process does the same for the window one
+  day later. What a run leaves behind would help here; nothing is left (ADR 20), so it costs what the first run costs.
 - ``run that finds``: what a scheduled run does where something has: the first context of the class is looked for, the same
   verse searches, and its findings are explained by all other numbers of the class. In files of its own, in which one
   pair of common values moves by 0.4 of a standard deviation in the last two weeks, one value of another field by 0.1.
-- ``one more day``: after the run of ``mona`` the file of a new day appears, and a new process does the same for the window one
-  day later. What a run leaves behind would help here; nothing is left (ADR 20), so it costs what ``mona`` costs.
-- ``group by``: the same numbers by one DuckDB query per set of axes, nothing dropped: the floor that a notebook has.
+- ``group by``: the same numbers as ``sums`` by one DuckDB query per set of axes, nothing dropped: the floor that a notebook has.
 - ``grouping sets``: the same day by day with GROUPING SETS, the alternative that ADR 20 weighs.
 - peers: their whole-column drift between the last two weeks and the time before. They say which column changed,
   never in which segment. Each is used where ``benchmarks/.peers/NAME/bin/python`` exists; make one by
@@ -78,59 +78,57 @@ def _compare(given: argparse.Namespace, folder: Path) -> None:
     data = write_facts(folder / "first", given)
     print(f"{given.rows:,} contexts x {given.fields} fields, {given.days} days, {given.axes} axes, depth {given.depth}")
     moved = plant(data, folder / "moved", given)
-    contenders = ["mona", "one more day", "whole search", "run that finds"] + (
-        [] if given.only else ["group by", "grouping sets"]
-    )
-    times: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
+    others = [] if given.only else ["group by", "grouping sets"]
+    times: dict[str, list[dict[str, float]]] = {}
     for _ in range(given.rounds):
-        first, next_day = _two_days(given, data)
-        times["mona"].append(first)
-        times["one more day"].append(next_day)
-        for name in contenders[2:]:
-            times[name].append(_run(name, given, moved if name == "run that finds" else data))
+        for name in ("sums", "whole search"):
+            for label, found in zip((name, f"{name}, a day later"), _two_days(name, given, data), strict=True):
+                times.setdefault(label, []).append(found)
+        for name in ["run that finds", *others]:
+            times.setdefault(name, []).append(_run(name, given, moved if name == "run that finds" else data))
     best = {name: min(found, key=lambda one: one["seconds"]) for name, found in times.items()}
-    print(f"{'':16} {'seconds':>8} {'CPU s':>8} {'peak MiB':>9} {'segments':>10} {'x mona':>7}")
+    sums, whole, finds = best["sums"], best["whole search"], best["run that finds"]
+    print(f"{'':25} {'seconds':>8} {'CPU s':>8} {'peak MiB':>9} {'segments':>10} {'x sums':>7} {'x whole':>8}")
     for name, one in best.items():
         print(
-            f"{name:16} {one['seconds']:8.2f} {one['cpu']:8.2f} {one['mib']:9.0f} {one['segments']:10,.0f} "
-            f"{one['seconds'] / best['mona']['seconds']:7.2f}"
+            f"{name:25} {one['seconds']:8.2f} {one['cpu']:8.2f} {one['mib']:9.0f} {one['segments']:10,.0f} "
+            f"{one['seconds'] / sums['seconds']:7.2f} {one['seconds'] / whole['seconds']:8.2f}"
         )
-    mona = best["mona"]
-    finds = best["run that finds"]
     print(
         f"run that finds: {finds['findings']:.0f} findings; first context {finds['start']:.2f} s, "
         f"search {finds['search']:.2f} s, explanations {finds['explain']:.2f} s"
     )
     print(
-        f"mona: open {mona['open']:.2f} s, then by depth "
-        + ", ".join(f"{mona[f'depth{d}']:.2f} s" for d in range(1, given.depth + 1))
+        f"sums: open {sums['open']:.2f} s, then by depth "
+        + ", ".join(f"{sums[f'depth{d}']:.2f} s" for d in range(1, given.depth + 1))
     )
     for name, (imports, work) in {} if given.only else PEER_SCRIPTS.items():
         python = PEERS / name / "bin" / "python"
         if not python.exists():
-            print(f"{name:16} not installed ({python})")
+            print(f"{name:25} not installed ({python})")
             continue
-        _peer(name, python, imports, work, data, given, mona["seconds"])
+        _peer(name, python, imports, work, data, given, (sums["seconds"], whole["seconds"]))
 
 
-def _two_days(given: argparse.Namespace, data: Path) -> tuple[dict[str, float], dict[str, float]]:
+def _two_days(name: str, given: argparse.Namespace, data: Path) -> tuple[dict[str, float], dict[str, float]]:
     """A run from scratch, then one for the window a day later, whose last file has come in between."""
-    first = _run("mona", given, data)
+    first = _run(name, given, data)
     waiting, listed = data.parent / f"{data.name}.new", data / f"{given.days:04d}.parquet"
     waiting.rename(listed)
-    next_day = _run("mona", argparse.Namespace(**{**vars(given), "from_day": 1}), data)
+    next_day = _run(name, argparse.Namespace(**{**vars(given), "from_day": 1}), data)
     listed.rename(waiting)
     return first, next_day
 
 
 def _grow(given: argparse.Namespace, folder: Path) -> None:
-    base, base_day = _two_days(given, folder / "first")
-    print(f"{'grows with':32} {'CPU s':>15} {'one more day':>16} {'peak MiB':>16}   (x of the first)")
+    """The whole search with twice as much of each thing, in CPU seconds, which depend least on what else the machine does."""
+    base, base_day = _two_days("whole search", given, folder / "first")
+    print(f"{'whole search grows with':32} {'CPU s':>15} {'a day later':>16} {'peak MiB':>16}   (x of the first)")
     factors = {"rows": 2, "fields": 2, "values": 2, "days": 2, "axes": 8 / 6, "metrics": 2, "depth": 2 / 3}
     for what, factor in factors.items():
         wider = argparse.Namespace(**vars(given))
         setattr(wider, what, round(getattr(given, what) * factor))
-        one, day = _two_days(wider, write_facts(folder / what, wider))
+        one, day = _two_days("whole search", wider, write_facts(folder / what, wider))
         label = f"{what} {getattr(given, what):,} → {getattr(wider, what):,}"
         print(
             f"{label:32} {one['cpu']:8.2f} ({one['cpu'] / base['cpu']:.2f}) {day['cpu']:9.2f} "
@@ -150,8 +148,15 @@ def _run(name: str, given: argparse.Namespace, data: Path) -> dict[str, float]:
 
 
 def _peer(
-    name: str, python: Path, imports: str, work: str, data: Path, given: argparse.Namespace, mona_s: float
+    name: str,
+    python: Path,
+    imports: str,
+    work: str,
+    data: Path,
+    given: argparse.Namespace,
+    mine: tuple[float, float],
 ) -> None:
+    """``mine``: seconds of the sums and of a whole search."""
     columns = [*(f"s{j}" for j in range(given.axes)), *(f"x{j}" for j in range(given.fields - given.axes))]
     setting = f"columns = {columns!r}\nfolder = {str(data)!r}\nsplit = {(FIRST_DAY + given.days - 14) * DAY_MS}\n"
     done = subprocess.run(
@@ -161,12 +166,12 @@ def _peer(
         check=False,
     )
     if done.returncode:
-        print(f"{name:16} failed: {(done.stderr.strip().splitlines() or ['?'])[-1][:100]}")
+        print(f"{name:25} failed: {(done.stderr.strip().splitlines() or ['?'])[-1][:100]}")
         return
     one = json.loads(done.stdout.splitlines()[-1])
     print(
-        f"{name:16} {one['seconds']:8.2f} {one['cpu']:8.2f} {one['mib']:9.0f} {one['columns']:>3} columns "
-        f"{one['seconds'] / mona_s:6.2f}"
+        f"{name:25} {one['seconds']:8.2f} {one['cpu']:8.2f} {one['mib']:9.0f} {one['columns']:>2} columns "
+        f"{one['seconds'] / mine[0]:7.2f} {one['seconds'] / mine[1]:8.2f}"
     )
 
 
@@ -244,7 +249,7 @@ def _spent(started: tuple[float, float], **more: float) -> dict[str, float]:
     return {"seconds": time.perf_counter() - started[0], "cpu": time.process_time() - started[1], "mib": peak, **more}
 
 
-def _mona(given: argparse.Namespace) -> dict[str, float]:
+def _sums(given: argparse.Namespace) -> dict[str, float]:
     import scipy.sparse  # noqa: F401  the detect process has it
 
     from mona_server.detect.source import AxisRequest, SourceQuestion
@@ -373,7 +378,7 @@ def _grouping_sets(given: argparse.Namespace) -> dict[str, float]:
 
 
 CHILDREN = {
-    "mona": _mona,
+    "sums": _sums,
     "whole search": _whole,
     "run that finds": _finding,
     "group by": _group_by,
