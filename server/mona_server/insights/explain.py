@@ -1,46 +1,22 @@
-"""Possible explanations of a finding: other fields that moved with it, mix against rate, missing and new values.
-
-The rows that the search read tell most of it; related fields take a scan for each few of them.
-"""
+"""Possible explanations of a finding: other fields that moved with it, mix against rate, missing and new values, events."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mona_server import words
-from mona_server.detect.candidates import Block
-from mona_server.detect.gate import Count, Inside, passing
-from mona_server.detect.parameters import Derived
 from mona_server.detect.signal import Signal
-from mona_server.detect.sliced import both
-from mona_server.detect.source import (
-    AtomSums,
-    Axis,
-    AxisRequest,
-    Effects,
-    Floats,
-    GroupSums,
-    NetValues,
-    SumsSource,
-    Wrapped,
-)
-from mona_server.detect.verses import VERSES, Statistic, Verse
-from mona_server.detect.windows import Look, Plan, Span, axes_of
-from mona_server.insights.evidence import of_atoms, per_frame
-from mona_server.segment import ALL, Equals, Segment
+from mona_server.detect.source import GroupSums
+from mona_server.detect.verses import Statistic
+from mona_server.detect.windows import Plan, Span, axes_of
+from mona_server.insights.close_look import Close
+from mona_server.insights.related import related_anomalies
+from mona_server.segment import Equals
 
-LEAST_FRAMES = 8
-MOST_RELATED = 10
-MOST_CLOSE = 20
-"""So many findings of one run are looked at closely, all together."""
-FIELDS_BYTES = 160 * 2**20
-"""Values of related fields that are read at a time take about so much."""
 MOST_MIXED = 5
 """For so many, mix is told from rate: that takes sums inside of each segment."""
 TELLING = 0.3
@@ -70,106 +46,6 @@ class Explanation:
     """Share of everybody's change that comes from the segment."""
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Sums of the segments of some findings and of their baseline, for the metrics of the verse and all related fields."""
-
-    plan: Plan
-    source: SumsSource
-    """The contexts of the baseline, with the axes and metrics of the verse."""
-    metrics: tuple[str, ...]
-    """Those of the verse, then the related fields."""
-    offsets: Floats
-    groups: Mapping[str, GroupSums]
-    """By segment text."""
-    base: GroupSums
-
-
-def look_closely(verse: Verse, plan: Plan, signals: Sequence[Signal], fields: Sequence[str], look: Look) -> Close:
-    """The segments of signals that share a baseline: what the search read, then ``fields``, a few at a time."""
-    from mona_server.detect.search import opened
-
-    def read(metrics: Sequence[str], axes: tuple[AxisRequest, ...] | None = None) -> tuple[Plan, SumsSource]:
-        asks = tuple(
-            replace(
-                ask,
-                axes=ask.axes if axes is None else axes,
-                metrics=tuple(metrics),
-                within=both(ask.within, signals[0].baseline),
-            )
-            for ask in plan.questions
-        )
-        near = replace(plan, questions=asks)
-        return near, opened(near, look)
-
-    near, source = read(verse.metrics)
-    segments = [signal.segment for signal in signals]
-    named = {name for segment in segments for name in segment.fields}
-    told = tuple(
-        request
-        for request, axis in zip(plan.questions[0].axes, source.axes, strict=True)
-        if axis.field in named and not axis.overlapping
-    )
-    atoms, offsets = [source.atoms(segments)], [source.offsets]
-    others = [name for name in dict.fromkeys(fields) if name not in verse.metrics]
-    most = max(1, int(FIELDS_BYTES / (8 * max(float(atoms[0].size.sum()), 1.0))))
-    for first in range(0, len(others), most):
-        _, beside = read(others[first : first + most], told)
-        atoms.append(beside.atoms(segments))
-        offsets.append(beside.offsets)
-    groups = {segment.text: _of_atoms(atoms, column) for column, segment in enumerate(segments)}
-    metrics = (*verse.metrics, *others)
-    return Close(near, source, metrics, np.concatenate(offsets), groups, _of_atoms(atoms, None))
-
-
-def _of_atoms(parts: Sequence[AtomSums], column: int | None) -> GroupSums:
-    """One segment as sums of a single group, with the metrics of several scans; ``None`` = everybody."""
-    each = [of_atoms(part, column) for part in parts]
-    sums = (np.concatenate([getattr(one, name) for one in each]) for name in ("count", "total", "square"))
-    return GroupSums.of((), each[0].codes, each[0].size, *sums)
-
-
-@dataclass(frozen=True, slots=True)
-class _Named(Block):
-    """The block of one segment whose sums were taken by name, not by codes."""
-
-    name: Segment = ALL
-
-    def segment(self, row: int, axes: Sequence[Axis]) -> Segment:  # noqa: ARG002  there is one
-        return self.name
-
-
-class _Close(Wrapped):
-    """Values of all metrics that were looked at closely; sums are those of the source alone."""
-
-    def __init__(self, close: Close) -> None:
-        super().__init__(close.source)
-        self._close = close
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return self._close.metrics
-
-    @property
-    def offsets(self) -> Floats:
-        return self._close.offsets
-
-    def net_values(self, segment: Segment, metric: str, first_frame: int, last_frame: int) -> NetValues:
-        return self._source.net_values(segment, metric, first_frame, last_frame)
-
-    def sums_of(self, sets: Sequence[Sequence[int]], min_size: float = 1) -> Iterator[GroupSums]:
-        return self._source.sums_of(sets, min_size)
-
-    def atoms(self, segments: Sequence[Segment], spans: Sequence[tuple[int, int]] | None = None) -> AtomSums:
-        return self._source.atoms(segments, spans)
-
-    def residual(self, effects: Mapping[int, Effects]) -> SumsSource:
-        return self._source.residual(effects)
-
-    def within(self, segment: Segment) -> SumsSource:
-        return self._source.within(segment)
-
-
 def explain(
     signal: Signal,
     close: Close,
@@ -190,79 +66,6 @@ def explain(
     notes += _events(signal, close.plan, markers)
     related = related_anomalies(signal, close, [name for name in fields if name != signal.metric])
     return Explanation(tuple(related), tuple(notes), share)
-
-
-def related_anomalies(signal: Signal, close: Close, fields: Sequence[str]) -> list[dict[str, Any]]:
-    """Fields whose per-frame series correlates with the main one's and that show the same type of anomaly there."""
-    verse = same_type(signal.verse, fields)
-    if verse is None:
-        return []
-    groups, names = close.groups[signal.segment.text], close.metrics
-    main = _series(signal.verse, groups, close, signal.metric)
-    inside = Inside(verse, close.plan, _Close(close), close.base, signal.baseline, ())
-    parts = passing(inside, _Named(groups, (), signal.segment), Count(), own_baseline=signal.own_baseline)
-    levels = {part.metric: part.signal(0) for part in parts}
-    found: list[dict[str, Any]] = []
-    for name in fields:
-        if name not in names or name not in levels:
-            continue
-        correlation = correlate(main, _series(verse, groups, close, name))
-        if correlation is not None and abs(correlation) >= signal.verse["related_anomalies_min_correlation"]:
-            other = levels[name]
-            found.append(
-                {
-                    "kapi": name,
-                    "correlation": correlation,
-                    "anomaly_level": other.level,
-                    "value": other.value,
-                    "benchmark": other.benchmark,
-                    "is_desc": other.desc,
-                }
-            )
-    found.sort(key=lambda one: (-abs(float(one["correlation"])) * float(one["anomaly_level"]), one["kapi"]))
-    return found[:MOST_RELATED]
-
-
-def same_type(verse: Verse, fields: Sequence[str]) -> Verse | None:
-    """The verse over other metrics, sizes and scores unbounded; for sizes the type over means.
-
-    None where there is no such type, or where it means nothing for other metrics.
-    """
-    name = verse.type.type.replace("SegmentSize", "Average")
-    verse_type = VERSES.get(name)
-    if verse_type is None or not verse_type.has_metrics or not fields:
-        return None
-    if name.endswith("Threshold") or verse_type.statistic is Statistic.DISTRIBUTION:
-        return None  # another limit for each metric; categories of its own
-    values = {}
-    for parameter in verse_type.parameters:
-        default = None if isinstance(parameter.default, Derived) else parameter.default
-        values[parameter.name] = verse.values.get(parameter.name, default)
-    if verse_type is not verse.type:
-        level = verse_type.parameter("min_anomaly_level")
-        values["min_anomaly_level"] = 0 if level is None else level.default
-        values["time_resolution"] = values["time_resolution"] or "1d"
-    for free in verse_type.parameters:
-        if free.name.endswith(("_segment_size", "_segment_size_fraction")) and not free.name.startswith("high"):
-            values[free.name] = None if "max_" in free.name else 0
-    values |= {
-        "metrics": tuple(fields),
-        "min_score": 0,
-        "trend_directions": ("asc", "desc"),
-        "no_std_above_segment_size": None,
-    }
-    return replace(verse, type=verse_type, values=MappingProxyType(values))
-
-
-def correlate(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
-    """Pearson correlation of two series over the frames in which both have a value; None below eight of them."""
-    seen = ~(np.isnan(first) | np.isnan(second))
-    if seen.sum() < LEAST_FRAMES:
-        return None
-    a, b = first[seen], second[seen]
-    if not a.std() > 1e-12 * abs(a).max() or not b.std() > 1e-12 * abs(b).max():
-        return None
-    return float(np.clip(np.corrcoef(a, b)[0, 1], -1.0, 1.0))
 
 
 def global_share(signal: Signal, close: Close) -> float | None:
@@ -297,12 +100,6 @@ def _change(signal: Signal, close: Close, groups: GroupSums) -> float | None:
     if not count[0] or not count[1]:
         return None
     return float(total[0] - count[0] * total[1] / count[1])
-
-
-def _series(verse: Verse, groups: GroupSums, close: Close, metric: str | None) -> NDArray[np.float64]:
-    m = 0 if metric is None else close.metrics.index(metric)
-    series = per_frame(verse, groups, float(close.offsets[m]) if metric else 0.0, m)
-    return np.where(groups.size[0] > 0, series, np.nan)
 
 
 def _mix(signal: Signal, close: Close) -> list[dict[str, Any]]:

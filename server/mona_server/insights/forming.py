@@ -9,7 +9,7 @@ from itertools import groupby
 from mona_server.detect.signal import Finding, Report, SearchResult
 from mona_server.detect.verses.base import Verse
 from mona_server.detect.windows import Look, Plan
-from mona_server.insights import evidence, explain
+from mona_server.insights import close_look, evidence, explain
 from mona_server.insights.explain import Marker
 from mona_server.insights.lifecycle import Draft
 from mona_server.insights.titles import title
@@ -28,11 +28,11 @@ def drafts_of(
 ) -> list[Draft]:
     """One draft per finding, in the order of the result. The strongest are looked at closely, if ``close``."""
     looked_at: dict[str, Draft] = {}
-    near = list(result.findings[: explain.MOST_CLOSE]) if close else []
+    near = list(result.findings[: close_look.MOST_CLOSE]) if close else []
     near.sort(key=lambda finding: finding.main.baseline.text)
     for _, group in groupby(near, key=lambda finding: finding.main.baseline.text):
         findings = list(group)
-        seen = explain.look_closely(verse, plan, [finding.main for finding in findings], fields, look)
+        seen = close_look.look_closely(verse, plan, [finding.main for finding in findings], fields, look)
         for finding in findings:
             main = finding.main
             kept = evidence.record(main, seen.plan, seen.source, seen.groups[main.segment.text], seen.base)

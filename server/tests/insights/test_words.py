@@ -9,7 +9,8 @@ import pytest
 
 from mona_server.detect.source import GroupSums
 from mona_server.detect.windows import Span
-from mona_server.insights.explain import correlate, mix_share
+from mona_server.insights.explain import mix_share
+from mona_server.insights.related import correlate
 from mona_server.insights.titles import title
 from mona_server.insights.urgency import urgency
 from mona_server.segment import ALL, Equals, Segment

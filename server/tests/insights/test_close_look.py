@@ -9,7 +9,7 @@ import pytest
 
 from mona_server.detect import exact
 from mona_server.detect.table_source import TableSource
-from mona_server.insights import columns, explain
+from mona_server.insights import close_look, columns
 from mona_server.insights.check import check
 from mona_server.segment import Segment
 from tests.insights.test_check import AT, comparable, rows
@@ -42,7 +42,7 @@ def test_related_fields_are_read_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch
     assert {one["kapi"] for one in together[0]["related_anomalies"]} == {"other"}
     assert ("other", "noise") in asked
     asked.clear()
-    monkeypatch.setattr(explain, "FIELDS_BYTES", 1)
+    monkeypatch.setattr(close_look, "FIELDS_BYTES", 1)
     assert found() == together
     assert {("other",), ("noise",)} <= set(asked)
     assert ("other", "noise") not in asked
