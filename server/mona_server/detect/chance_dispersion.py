@@ -9,16 +9,18 @@ from numpy.typing import NDArray
 
 from mona_server.detect.source import Floats
 
+LEAST_FREEDOM = 0.5
+"""Contexts of one frame alone tell next to nothing of the noise between frames."""
 GRID = 4096
 """Places between which a straight line will do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dispersion:
-    """(C,) pooled dispersion, and how much weight a candidate's own frames got (0 = none, 1 = all)."""
+    """(C,) pooled dispersion, and how much weight each candidate's own frames got (0 = none, 1 = all)."""
 
     value: Floats
-    own_weight: float
+    own_weight: Floats
 
 
 def pooled_dispersion(
@@ -29,24 +31,27 @@ def pooled_dispersion(
     weekly: Floats | None,
     dof: float,
     kind: NDArray[np.intp],
+    frames: Floats,
 ) -> Dispersion:
     """Dispersion per unit of exposure, shrunk over candidates.
 
     ``between`` (C,) is each candidate's own estimate between frames, with ``dof`` degrees of freedom; ``rows`` what
     independent rows would give; ``size`` contexts; ``halves`` the own estimate from every other cycle, which shows
     how noisy it is; ``weekly`` the estimate between cycles, where there are enough; ``kind`` numbers what it is made of
-    (the fields of its conditions).
+    (the fields of its conditions); ``frames`` how many frames like one another would hold its contexts.
 
     log(between/rows) = f(log size) + own part; f is a parabola fitted over all candidates; own parts keep the share
-    ``1 - sampling variance / variance`` (empirical Bayes). The ratio of weekly to daily dispersion, which is above one
-    where days of a week move together, is shrunk towards that of its kind and counts where above one.
+    ``1 - sampling variance / variance`` (empirical Bayes), and less where contexts came in few frames, because the log of an
+    estimate with ν degrees of freedom has variance ψ'(ν/2): three visits that were alike are no quiet segment. The ratio of
+    weekly to daily dispersion, which is above one where days of a week move together, is shrunk towards that of its kind
+    and counts where above one.
     """
     floor = 1e-12 * max(float(rows.max(initial=0.0)), 1e-300)
     log_ratio = np.log(np.maximum(between, floor)) - np.log(np.maximum(rows, floor))
     usable = (rows > floor) & (between > floor)
     if int(usable.sum()) < 20 or dof < 3:
         # Too few candidates or frames to learn from: the larger of the two, never below the rows'.
-        return Dispersion(np.maximum(np.maximum(between, rows), floor), 1.0)
+        return Dispersion(np.maximum(np.maximum(between, rows), floor), np.ones(len(between)))
     design = np.vander(np.log(np.maximum(size, 1.0)), 3)
     # Orders of magnitude apart, the powers of log size are nearly collinear: scale them for the fit.
     scale = np.abs(design[usable]).max(axis=0)
@@ -55,7 +60,9 @@ def pooled_dispersion(
     first, second = (np.log(np.maximum(h[usable], floor)) for h in halves)
     sampling = float(np.var(first - second)) / 4
     spread = float(np.var((log_ratio - fit)[usable]))
-    own = float(np.clip(1 - sampling / spread, 0.0, 1.0)) if spread > 0 else 0.0
+    true = max(spread - sampling, 0.0)
+    few = _trigamma(np.clip(frames - 1, LEAST_FREEDOM, dof) / 2) - _trigamma(np.array([dof / 2]))
+    own = true / np.maximum(true + sampling + few, 1e-300)
     shrunk = fit + own * np.where(usable, log_ratio - fit, 0.0)
     # Means of logarithms lie below logarithms of means, so the level is set by the mean; single bursts count as five.
     ratio = np.minimum(np.exp(log_ratio - shrunk)[usable], 5.0)

@@ -48,6 +48,8 @@ class Judged:
     """The finding that explains it; None for findings and for what is no finding."""
     effect: float = 0.0
     """Fitted change of a finding: of the mean, or of the size as a share of what was expected."""
+    alone: bool = False
+    """Does one judged frame alone make the change, or a part of it."""
 
 
 class Explaining:
@@ -154,6 +156,8 @@ class Explaining:
             score[:count] = np.where(score[:count] >= OWN_LEAST * self.limit, parts, score[:count])
             return score
 
+        described = [*(judge.segment(c) for c in batch), ALL, *known]
+        conditions = np.array([len(segment.conditions) for segment in described], np.intp)
         found = selection.choose(
             aspects,
             log_prior,
@@ -161,6 +165,7 @@ class Explaining:
             allowed,
             jaccard,
             evidence,
+            conditions,
             fixed=range(count + 1, count + 1 + len(known)),
         )
         self.moved = []
@@ -320,7 +325,8 @@ class Explaining:
         """The chance of one candidate alone; -1: of everybody."""
         z, p, q = (float(each[candidate]) for each in self._chances)
         segment = ALL if candidate < 0 else self.judge.segment(candidate)
-        return Judged(self.test, segment, z, p, max(p, q))
+        alone = candidate >= 0 and any(part.stats.steady[candidate] < 1 for part in self.parts)
+        return Judged(self.test, segment, z, p, max(p, q), alone=alone)
 
     @cached_property
     def _chances(self) -> tuple[Floats, Floats, Floats]:

@@ -35,7 +35,8 @@ class Joined:
 
     stats: Stats
     pooled: Floats
-    own_weight: float
+    own_weight: Floats
+    """(C,) of the own dispersion in the pooled one."""
     freedom: tuple[float, float]
     """Degrees of freedom of the own dispersions between frames and between cycles."""
     turmoil: Floats
@@ -114,8 +115,8 @@ class Judging:
     def _join(self, blocks: list[Stats], test: int, *, sized: bool) -> Joined:
         if not blocks:
             none = np.zeros(0)
-            stats = Stats(none, none, none, none, none, none, none, (none, none), none, none, ())
-            return Joined(stats, none, 0.0, (0.0, 0.0), none, unsure=none)
+            stats = Stats(none, none, none, none, none, none, none, (none, none), none, none, none, ())
+            return Joined(stats, none, none, (0.0, 0.0), none, unsure=none)
         stats = Stats.joined(blocks)
         windows = self.setting.windows
         dof = len(windows.learn) - (windows.cycle if len(windows.learn) >= 3 * windows.cycle else 1)
@@ -127,6 +128,7 @@ class Judging:
             stats.weekly if self.evidence.weeks else None,
             dof,
             self._kinds,
+            stats.frames,
         )
         weekly = self.evidence.weeks and len(windows.target) >= windows.cycle
         freedom = (float(dof), len(windows.learn) // windows.cycle - 1.0 if weekly else float(dof))
@@ -179,7 +181,7 @@ class Judging:
                 z = chance.count_z(change, t, r) / np.sqrt(np.maximum(beyond_counts, 1e-300))
             else:
                 z = change / np.sqrt(np.maximum(part.variance[rows], 1e-300))
-            each.append(z)
+            each.append(z * part.stats.steady[rows])
         z = each[0] if len(each) == 1 else joint_z(each)
         return np.where(judged, self.bent(test, z, rows, parts[-1]), 0.0)
 
@@ -235,7 +237,7 @@ class Judging:
         scale = np.maximum(part.pooled[rows], 1e-300)
         own, weeks = ((one[rows] / scale).astype(np.float32)[:, None] for one in (stats.between, stats.weekly))
         without = kept.without.astype(np.float32)
-        pooled = without ** np.float32(part.own_weight)
+        pooled = without ** part.own_weight[rows].astype(np.float32)[:, None]
         frames, cycles = frames - len(windows.target), cycles - len(windows.target) / windows.cycle
         between = leaning(own * without, pooled, max(frames, 1.0))
         weekly = leaning(weeks * kept.without_weekly.astype(np.float32), pooled, max(cycles, 1.0))

@@ -21,6 +21,10 @@ MOST_CHOICES = 20_001
 """Of so many choices of cycles a sample is taken."""
 MIN_JUDGED = 10.0
 """With fewer expected contexts in the judged frames, or fewer in the reference ones, nothing is said about a segment."""
+ENOUGH_FRAMES = 4
+"""With so many judged frames a change has to be seen without the strongest of them."""
+STEADY = 0.5
+"""Least share of the deviate that is seen without the strongest judged frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class Stats:
     """The same between whole cycles; equal to ``between`` where there are too few or the target is shorter than one."""
     halves: tuple[Floats, Floats]
     row_variance: Floats
+    steady: Floats
+    """The share of the deviate that is believed, see :func:`_steady`."""
     frames: Floats
     """How many frames like one another would hold the exposure that the noise is learnt from: (Σw)²/Σw²."""
     placebos: tuple[Placebos, ...]
@@ -169,6 +175,9 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
             left_weeks = by_week.sum(axis=1)[:, None] - by_week @ weeks_of - summed**2 / outside
             without_weekly = _share(left_weeks / rest, weekly, floor)
     target = np.asarray(part.exposure[:, target_span].sum(axis=1), np.float64)
+    steady = np.ones(len(change))
+    if len(windows.reference) and len(windows.target) >= ENOUGH_FRAMES:
+        steady = _steady(change, deviation[:, target_span], part.exposure[:, target_span], reference)
     spread = target + target * target / reference
     if season is not None:
         spread = spread + season.unsure(windows.target)
@@ -184,9 +193,27 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
         weekly,
         (halves[:, 1], halves[:, 0]),
         part.row_variance,
+        steady,
         exposure**2 / np.maximum((weight**2).sum(axis=1), 1e-300),
         (Placebos(placebo, without, without_weekly),),
     )
+
+
+def _steady(change: Floats, judged: Floats, exposure: Floats, reference: Floats) -> Floats:
+    """(S,) the share of each deviate that is believed: less than 1 where one judged frame alone makes it.
+
+    ``judged``, ``exposure`` (S, K): of the judged frames. What changed for good is seen without its strongest frame, too: of K
+    equal ones about the root of (K - 1)/K is left of the deviate, less what is noise. Where it is less than :data:`STEADY`,
+    what is left is what counts. A burst of one frame is a sudden change, and says nothing about the others.
+    """
+    side = np.where(change < 0, -1.0, 1.0)
+    strongest = np.argmax(judged * side[:, None], axis=1)[:, None]
+    left = np.maximum((change - np.take_along_axis(judged, strongest, axis=1)[:, 0]) * side, 0.0)
+    whole = exposure.sum(axis=1)
+    rest = np.maximum(whole - np.take_along_axis(exposure, strongest, axis=1)[:, 0], 1e-9)
+    share = left / np.maximum(change * side, 1e-300)
+    share = share * np.sqrt((whole + whole**2 / reference) / (rest + rest**2 / reference))
+    return np.where(share < STEADY, share, 1.0)
 
 
 def _told_outside(inside: Floats, rest: Floats, deviation: Floats) -> tuple[Floats, Floats]:

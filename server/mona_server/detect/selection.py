@@ -24,6 +24,8 @@ Mask = NDArray[np.bool_]
 
 SAME = 0.8
 """Segments that share at least this part of their contexts (Jaccard) are one."""
+ALIKE = 0.95
+"""Evidence is known to a few percent: of two segments that are one the simpler is named if it has this share of the other's."""
 NUGGET = 0.02
 """Share of each suspect's variance that no other one has: keeps Σ well away from singular."""
 MAX_FINDINGS = 100
@@ -99,6 +101,7 @@ class _Fit:
     jaccard: Floats
     evidence: Callable[[Sequence[Floats]], Floats]
     fixed: Sequence[int]
+    conditions: NDArray[np.intp]
     parts: Sequence[_Information]
 
     def left(self, rest: Sequence[int]) -> tuple[Floats, list[Floats]]:
@@ -146,23 +149,40 @@ def choose(
     allowed: Mask,
     jaccard: Floats,
     evidence: Callable[[Sequence[Floats]], Floats],
+    conditions: NDArray[np.intp],
     fixed: Sequence[int] = (),
 ) -> list[Chosen]:
     """The hypotheses that stand, strongest first.
 
     ``log_prior`` (H,), ``limit`` the least score (:func:`chance.tail_score`), ``allowed`` (H,) hypotheses that may be
-    named, ``jaccard`` (H, H), ``fixed`` hypotheses that are known already and explain without being named.
-    ``evidence`` gives the scores (H,) of every hypothesis' own segment from the changes that are left per aspect.
+    named, ``jaccard`` (H, H), ``conditions`` (H,) how many each segment has, ``fixed`` hypotheses that are known already
+    and explain without being named. ``evidence`` gives the scores (H,) of every hypothesis' own segment from the changes
+    that are left per aspect.
     """
     parts = [information(aspect) for aspect in aspects]
-    fit = _Fit(aspects, log_prior, limit, allowed, jaccard, evidence, tuple(fixed), parts)
+    fit = _Fit(aspects, log_prior, limit, allowed, jaccard, evidence, tuple(fixed), conditions, parts)
     chosen: list[int] = []
     for _ in range(MAX_FINDINGS):
         more = fit.ahead(chosen).more
         if not more:
             break
         chosen = _improve([*chosen, *more], fit)
-    return _described(_pruned(chosen, fit), fit)
+    return _described(_pruned(_simpler(chosen, fit), fit), fit)
+
+
+def _simpler(chosen: list[int], fit: _Fit) -> list[int]:
+    """Each choice, or what has fewer conditions and about the same contexts, if that explains as much or hardly less.
+
+    Never everybody, beside whom all others are measured.
+    """
+    for h in list(chosen):
+        value, _ = fit.worth([c for c in chosen if c != h], also=h)
+        near = (fit.jaccard[:, h] >= SAME) & (value >= ALIKE * value[h])
+        simpler = np.flatnonzero(near & (fit.conditions > 0) & (fit.conditions < fit.conditions[h]))
+        if len(simpler):
+            best = int(min(simpler, key=lambda r: (fit.conditions[r], -value[r], r)))
+            chosen = [best if c == h else c for c in chosen]
+    return chosen
 
 
 def _improve(chosen: list[int], fit: _Fit) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -198,6 +200,35 @@ def test_a_burst_inside_of_a_placebo_window_is_no_noise_outside() -> None:
     found = stats_of(part, WEEKS, windows, True)
     holds = windows[7] > 0
     assert found.placebos[0].without[0, holds].max() < 0.2 < found.placebos[0].without[0, ~holds].min()
+
+
+def test_a_burst_of_one_judged_frame_is_no_lasting_change() -> None:
+    """What is left without the strongest frame counts; what lasts is believed as it is, also where it is just beyond chance."""
+    rng = np.random.default_rng(11)
+    count = np.full((400, 84), 25.0)
+    total = 5 * rng.standard_normal((400, 84))
+    total[:200, 70:] += 8  # 6 standard errors
+    total[200:, 77] += 250
+    part = mean_part(total, count, np.ones(400), np.zeros(84), WEEKS)
+    found = stats_of(part, WEEKS, placebo_windows(WEEKS), True)
+    z = found.change / np.sqrt(found.target_exposure + found.target_exposure**2 / found.reference_exposure)
+    assert z[200:].min() > 6
+    assert (found.steady[:200] == 1).all()
+    assert np.abs(z * found.steady)[200:].max() < 4.5
+    assert stats_of(part, replace(WEEKS, target=WEEKS.target[-3:]), np.zeros((70, 0)), True).steady.min() == 1
+
+
+def test_a_change_seen_in_few_frames_alone_is_believed_from_two_on() -> None:
+    """Contexts that came on three judged days, all of which moved, are no burst of one."""
+    count = np.full((1, 84), 5.0)
+    count[0, 70:] = 0
+    count[0, [71, 76, 80]] = 40
+    total = np.where(np.arange(84) >= 70, 2.0, 0.0) * count
+    part = mean_part(total, count, np.ones(1), np.zeros(84), WEEKS)
+    assert stats_of(part, WEEKS, placebo_windows(WEEKS), True).steady.tolist() == [1.0]
+    total[0, [71, 76]] = 0
+    part = mean_part(total, count, np.ones(1), np.zeros(84), WEEKS)
+    assert stats_of(part, WEEKS, placebo_windows(WEEKS), True).steady.tolist() == [0.0]
 
 
 def test_placebo_windows_look_like_the_target() -> None:

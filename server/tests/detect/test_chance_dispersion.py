@@ -18,11 +18,35 @@ def test_pooling_beats_each_segments_own_dispersion() -> None:
     halves = (noise[:, ::2].mean(axis=1), noise[:, 1::2].mean(axis=1))
     own = noise.mean(axis=1)
     pooled = chance_dispersion.pooled_dispersion(
-        own, np.ones(candidates), size, halves, None, frames - 1, np.zeros(candidates, np.intp)
+        own,
+        np.ones(candidates),
+        size,
+        halves,
+        None,
+        frames - 1,
+        np.zeros(candidates, np.intp),
+        np.full(candidates, frames),
     )
     error = np.abs(np.log(pooled.value / true)).mean()
     assert error < 0.5 * np.abs(np.log(own / true)).mean()
-    assert 0 <= pooled.own_weight < 0.6
+    assert 0 <= pooled.own_weight.min() <= pooled.own_weight.max() < 0.6
+
+
+def test_a_few_visits_that_were_alike_are_no_quiet_segment() -> None:
+    """Segments differ in noise by half; one was seen on three days, whose means happened to be the same."""
+    rng = np.random.default_rng(3)
+    true = np.exp(0.5 * rng.standard_normal(500))
+    noise = true[:, None] * rng.standard_normal((500, 60)) ** 2
+    noise[0] = 1e-3
+    halves = (noise[:, ::2].mean(axis=1), noise[:, 1::2].mean(axis=1))
+    frames, kind, ones = np.full(500, 60.0), np.zeros(500, np.intp), np.ones(500)
+    often = chance_dispersion.pooled_dispersion(noise.mean(axis=1), ones, 100 * ones, halves, None, 59, kind, frames)
+    frames[0] = 3
+    seldom = chance_dispersion.pooled_dispersion(noise.mean(axis=1), ones, 100 * ones, halves, None, 59, kind, frames)
+    assert often.value[0] < 0.02
+    assert seldom.value[0] > 0.1
+    np.testing.assert_array_equal(often.value[1:] > 0, seldom.value[1:] > 0)
+    assert seldom.own_weight[0] < 0.5 * seldom.own_weight[1]
 
 
 def test_where_days_of_a_week_move_together_depends_on_the_fields() -> None:
@@ -34,8 +58,10 @@ def test_where_days_of_a_week_move_together_depends_on_the_fields() -> None:
     weekly = truth * rng.chisquare(9, 2000) / 9
     halves = (between, between)
     ones = np.ones(2000)
-    pooled = chance_dispersion.pooled_dispersion(between, ones, 100 * ones, halves, weekly, 63, kind).value
-    together = chance_dispersion.pooled_dispersion(between, ones, 100 * ones, halves, weekly, 63, 0 * kind).value
+    pooled = chance_dispersion.pooled_dispersion(between, ones, 100 * ones, halves, weekly, 63, kind, 63 * ones).value
+    together = chance_dispersion.pooled_dispersion(
+        between, ones, 100 * ones, halves, weekly, 63, 0 * kind, 63 * ones
+    ).value
     assert pooled[kind < 10].mean() == pytest.approx(1, abs=0.15)
     assert pooled[kind >= 10].mean() == pytest.approx(3, abs=0.5)
     assert together[kind < 10].mean() > 1.2
@@ -56,7 +82,7 @@ def test_few_candidates_are_not_pooled() -> None:
     """Without enough to learn from, the larger of both estimates stands."""
     two = np.array([2.0, 0.5])
     pooled = chance_dispersion.pooled_dispersion(
-        two, np.ones(2), np.ones(2), (two, two), None, 20, np.zeros(2, np.intp)
+        two, np.ones(2), np.ones(2), (two, two), None, 20, np.zeros(2, np.intp), np.full(2, 21.0)
     )
     assert pooled.value.tolist() == [2.0, 1.0]
 

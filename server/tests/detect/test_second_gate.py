@@ -48,6 +48,24 @@ def test_one_planted_change_is_one_finding() -> None:
         assert {one.signal.folded_into for one in result.findings[0].related} <= {main.id}
 
 
+@pytest.mark.parametrize("days_ago", [1, 6])
+def test_a_burst_of_one_day_is_no_drift(days_ago: int) -> None:
+    """It is held back and says why; on its day it is a sudden change. The same total over all judged days is a drift."""
+    data = table(3)
+    inside = (codes(data, "a") == 1) & (codes(data, "b") == 2)
+    score = np.asarray(data.columns["score"])
+    on_day = recent(data, days_ago) & ~recent(data, days_ago - 1)
+    data.columns["score"] = score + 12.0 * (inside & on_day)
+    result = run(data)
+    assert not result.findings
+    reasons = {str(signal.segment): signal.to_json()["gates"]["chance"]["reason"] for signal in result.held_back}
+    assert reasons["a = B and b = y"].startswith("one frame alone")
+    if days_ago == 1:
+        assert names(run(data, "AverageSuddenChange")) == ["a = B and b = y"]
+    data.columns["score"] = score + 12.0 / 14 * (inside & recent(data))
+    assert names(run(data)) == ["a = B and b = y"]
+
+
 def test_everybody_moved_is_said_of_everybody() -> None:
     """Not of the parts."""
     data = table()
