@@ -25,6 +25,10 @@ ENOUGH_FRAMES = 4
 """With so many judged frames a change has to be seen without the strongest of them."""
 STEADY = 0.5
 """Least share of the deviate that is seen without the strongest judged frame."""
+MOST_HELD = 0.5
+"""Where the strongest frame usually holds more of a segment's contexts than this, the others cannot show a change."""
+FAR = 2.5
+"""What is nearer than so many standard errors is no finding anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,14 +179,15 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
             left_weeks = by_week.sum(axis=1)[:, None] - by_week @ weeks_of - summed**2 / outside
             without_weekly = _share(left_weeks / rest, weekly, floor)
     target = np.asarray(part.exposure[:, target_span].sum(axis=1), np.float64)
-    steady = np.ones(len(change))
-    if len(windows.reference) and len(windows.target) >= ENOUGH_FRAMES:
-        steady = _steady(change, deviation[:, target_span], part.exposure[:, target_span], reference)
     spread = target + target * target / reference
     if season is not None:
         spread = spread + season.unsure(windows.target)
     # The exposure to the shocks is an estimate, too: its variance times the shocks of the judged frames.
     spread = (spread + ahead_of_shocks * exposure / len(learn)) * part.fresh
+    steady = np.ones(len(change))
+    if len(windows.reference) and len(windows.target) >= ENOUGH_FRAMES:
+        far = np.flatnonzero(np.abs(change) >= FAR * np.sqrt(np.maximum(spread * between, 0.0)))
+        steady[far] = _steady(deviation[far], part.exposure[far], windows, counted=part.counted)
     return Stats(
         change,
         target,
@@ -199,21 +204,33 @@ def stats(part: Part, windows: Windows, placebos: Floats, enough_weeks: bool, sh
     )
 
 
-def _steady(change: Floats, judged: Floats, exposure: Floats, reference: Floats) -> Floats:
+def _steady(deviation: Floats, exposure: Floats, windows: Windows, *, counted: bool) -> Floats:
     """(S,) the share of each deviate that is believed: less than 1 where one judged frame alone makes it.
 
-    ``judged``, ``exposure`` (S, K): of the judged frames. What changed for good is seen without its strongest frame, too: of K
-    equal ones about the root of (K - 1)/K is left of the deviate, less what is noise. Where it is less than :data:`STEADY`,
-    what is left is what counts. A burst of one frame is a sudden change, and says nothing about the others.
+    ``deviation``, ``exposure`` (S, K); ``counted``: of sizes. What changed for good is seen without its strongest frame, too: of
+    K equal ones about the root of (K - 1)/K is left of the deviate, less what is noise. Where it is less than :data:`STEADY`,
+    what is left is what counts. A burst of one frame is a sudden change, and says nothing about the others. Each frame is
+    compared with its place in the cycle; contexts that come in one judged frame by custom show nothing in the others.
     """
+    target, reference, place = windows.target, windows.reference, np.arange(deviation.shape[1]) % windows.cycle
+    at_place = np.eye(windows.cycle)[place[reference]]
+    there, weight = deviation[:, reference] @ at_place, exposure[:, reference] @ at_place
+    here = exposure[:, target]
+    moved = deviation[:, target] - (there / np.maximum(weight, 1e-9))[:, place[target]] * here
+    change = moved.sum(axis=1)
     side = np.where(change < 0, -1.0, 1.0)
-    strongest = np.argmax(judged * side[:, None], axis=1)[:, None]
-    left = np.maximum((change - np.take_along_axis(judged, strongest, axis=1)[:, 0]) * side, 0.0)
-    whole = exposure.sum(axis=1)
-    rest = np.maximum(whole - np.take_along_axis(exposure, strongest, axis=1)[:, 0], 1e-9)
-    share = left / np.maximum(change * side, 1e-300)
-    share = share * np.sqrt((whole + whole**2 / reference) / (rest + rest**2 / reference))
-    return np.where(share < STEADY, share, 1.0)
+    strongest = np.argmax(moved * side[:, None], axis=1)[:, None]
+
+    def share(of: Floats) -> Floats:
+        """(S,) of the strongest frame in all judged ones."""
+        return np.asarray(
+            np.take_along_axis(of, strongest, axis=1)[:, 0] / np.maximum(of.sum(axis=1), 1e-9), np.float64
+        )
+
+    custom = share(np.maximum(weight + there if counted else weight, 0.0)[:, place[target]])
+    held = np.minimum(np.maximum(custom, share(here)), 1 - 1e-9)
+    left = np.maximum(1 - share(moved * side[:, None]), 0.0) / np.sqrt(1 - held)
+    return np.where((left < STEADY) & (custom <= MOST_HELD), left, 1.0)
 
 
 def _told_outside(inside: Floats, rest: Floats, deviation: Floats) -> tuple[Floats, Floats]:

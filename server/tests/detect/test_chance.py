@@ -231,6 +231,21 @@ def test_a_change_seen_in_few_frames_alone_is_believed_from_two_on() -> None:
     assert stats_of(part, WEEKS, placebo_windows(WEEKS), True).steady.tolist() == [0.0]
 
 
+@pytest.mark.parametrize("weeks", [1, 2])
+def test_what_comes_on_one_day_of_the_week_may_grow(weeks: int) -> None:
+    """Contexts of Sundays are half as many again: no burst, also where one Sunday alone is judged. A burst on a Tuesday is one."""
+    rng = np.random.default_rng(2)
+    frames = np.arange(84)
+    windows = replace(WEEKS, target=WEEKS.target[-7 * weeks :], reference=np.arange(84 - 7 * weeks))
+    sunday = rng.poisson(np.where(frames % 7 == 6, 400.0, 0.0))
+    grown = np.where(frames >= 84 - 7 * weeks, 1.5, 1.0) * sunday
+    burst = sunday + np.where(frames == 84 - 6, 200, 0)
+    part = size_part(np.array([grown, burst], np.float64), np.full(84, 4000.0), windows)
+    found = stats_of(part, windows, placebo_windows(windows), True)
+    assert (found.change > 0).all()
+    assert found.steady.tolist() == [1.0, pytest.approx(0, abs=0.3)]
+
+
 def test_placebo_windows_look_like_the_target() -> None:
     """Two whole weeks out of ten; single frames for a single judged frame; none where too few fit."""
     windows = placebo_windows(WEEKS)
