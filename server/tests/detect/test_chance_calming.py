@@ -11,6 +11,7 @@ import pytest
 
 from mona_server.detect import SearchResult, chance_calming, chance_search, search
 from mona_server.detect.chance_calming import Counted, Moved, calmed
+from mona_server.detect.chance_explaining import Explaining, Judged
 from mona_server.detect.chance_judging import Joined, Judging
 from mona_server.detect.source import SourceQuestion, SumsSource
 from mona_server.detect.table_columns import Coded, Column, matches
@@ -111,6 +112,46 @@ def test_what_findings_do_not_explain_stays_a_storm(monkeypatch: pytest.MonkeyPa
     left = [before if after is None else after for *_, before, after in seen]
     assert seen[0][2] > 3
     assert left[-1] > 1.1  # none of which is the large change's
+
+
+def test_what_grew_is_known_to_the_totals_of_all_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contexts are the same for each: turmoil of a metric whose own total tells nothing is measured beside them, too."""
+    data = table(5)
+    data.columns["cost"] = np.random.default_rng(1).gamma(2.0, 1.0, len(data.time_ms))
+    data.columns["score"] = np.asarray(data.columns["score"]) + 10.0
+    kept = ~recent(data) | (codes(data, "a") != 0) | (np.arange(len(data.time_ms)) % 2 == 0)
+    columns: dict[str, Column] = {
+        name: Coded(column.codes[kept], column.values) if isinstance(column, Coded) else np.asarray(column)[kept]
+        for name, column in data.columns.items()
+    }
+
+    class Silent(Explaining):
+        """As if the second metric were too wild to tell anything."""
+
+        def run(self) -> tuple[list[Judged], list[Judged]]:
+            found, beyond = super().run()
+            if self.test == 0:
+                return found, beyond
+            self.moved = []
+            return [], []
+
+    beside: dict[int, list[Moved]] = {0: [], 1: []}
+
+    def look(_: Judging, test: int, moved: Sequence[Moved], counted: Counted) -> None:
+        beside[test] += moved
+
+    monkeypatch.setattr(chance_search, "Explaining", Silent)
+    monkeypatch.setattr(chance_search, "calmed", look)
+    asked = {"segment_by": list(FIELDS), "metrics": ["score", "cost"], "min_anomaly_level": 0, "fold_redundant": True}
+    half = Table(columns, data.time_ms[kept])
+    verse_of = verse("SumDrift", max_segment_depth=2, max_false_discovery_rate=0.05, **asked)
+    result = search(verse_of, half.source, NOW, data_start_ms=half.start_ms)
+    assert [(str(signal.segment), signal.metric) for signal in result.signals] == [(BROAD, "score")]
+    assert [str(one.segment) for one in beside[1]] == [BROAD]
+    share = 0.45  # of all contexts before; half of them are gone, and everybody's count with them
+    expected = share * (1 - share / 2)
+    lost = (share / 2 - expected) / expected / (1 - share)
+    assert beside[1][0].by == (pytest.approx(lost, abs=0.03), 0.0)
 
 
 def test_contexts_inside_of_a_finding_are_counted_for_every_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
