@@ -223,9 +223,8 @@ def _steady(deviation: Floats, exposure: Floats, windows: Windows, *, counted: b
 
     def share(of: Floats) -> Floats:
         """(S,) of the strongest frame in all judged ones."""
-        return np.asarray(
-            np.take_along_axis(of, strongest, axis=1)[:, 0] / np.maximum(of.sum(axis=1), 1e-9), np.float64
-        )
+        part, whole = np.take_along_axis(of, strongest, axis=1)[:, 0], of.sum(axis=1)
+        return np.asarray(np.divide(part, whole, out=np.zeros(len(of)), where=whole > 0), np.float64)
 
     custom = share(np.maximum(weight + there if counted else weight, 0.0)[:, place[target]])
     held = np.minimum(np.maximum(custom, share(here)), 1 - 1e-9)

@@ -21,6 +21,7 @@ from mona_server.threads import in_threads
 BLOCK_BYTES = 8 * 2**20
 """Size of a block of X, so that it stays in the processor's cache."""
 COPIED_GROUPS = 4096
+"""Sums of so many groups at a time are copied from a product, so that they stay there, too."""
 GroupsOf = Callable[[int, int], Codes]
 """(low, high) → the group of each of these items; the number of groups = in none of them."""
 Sums = tuple[Floats, ...]

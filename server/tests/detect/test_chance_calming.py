@@ -151,7 +151,7 @@ def test_what_grew_is_known_to_the_totals_of_all_metrics(monkeypatch: pytest.Mon
     share = 0.45  # of all contexts before; half of them are gone, and everybody's count with them
     expected = share * (1 - share / 2)
     lost = (share / 2 - expected) / expected / (1 - share)
-    assert beside[1][0].by == (pytest.approx(lost, abs=0.03), 0.0)
+    assert beside[1][0].by == pytest.approx((lost, 0.0), abs=0.03)
 
 
 def test_contexts_inside_of_a_finding_are_counted_for_every_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
