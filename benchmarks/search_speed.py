@@ -16,11 +16,7 @@ that a busy machine hits all alike. Contenders:
   pair of common values moves by 0.4 of a standard deviation in the last two weeks, one value of another field by 0.1.
 - ``group by``: the same numbers as ``sums`` by one DuckDB query per set of axes, nothing dropped: the floor that a notebook has.
 - ``grouping sets``: the same day by day with GROUPING SETS, the alternative that ADR 20 weighs.
-- peers: their whole-column drift between the last two weeks and the time before. They say which column changed,
-  never in which segment. Each is used where ``benchmarks/.peers/NAME/bin/python`` exists; make one by
-  ``python -m venv benchmarks/.peers/evidently`` and installing the package, pyarrow and ``pandas<3`` (NannyML also
-  ``statsmodels``, whylogs as ``whylogs[viz]``; whylogs and alibi-detect ``numpy<2`` and ``pyarrow<18``). Tried with
-  Evidently 0.7.23, NannyML 0.13.1, whylogs 1.6.4 and alibi-detect 0.13.0.
+- peers: see :mod:`benchmarks.search_peers`.
 """
 
 from __future__ import annotations
@@ -39,12 +35,12 @@ from typing import Any
 
 import duckdb
 
+from benchmarks import search_peers
 from mona_server.insights.process import KEPT
 
 DAY_MS = 86_400_000
 FIRST_DAY = 18_000
 VALUES = (200, 100, 50, 20, 10, 5, 3, 8)
-PEERS = Path(os.environ.get("MONA_BENCH_PEERS", Path(__file__).parent / ".peers"))
 
 
 def main(argv: list[str]) -> None:
@@ -82,8 +78,8 @@ def _compare(given: argparse.Namespace, folder: Path) -> None:
     times: dict[str, list[dict[str, float]]] = {}
     for _ in range(given.rounds):
         for name in ("sums", "whole search"):
-            for label, found in zip((name, f"{name}, a day later"), _two_days(name, given, data), strict=True):
-                times.setdefault(label, []).append(found)
+            for label, one in zip((name, f"{name}, a day later"), _two_days(name, given, data), strict=True):
+                times.setdefault(label, []).append(one)
         for name in ["run that finds", *others]:
             times.setdefault(name, []).append(_run(name, given, moved if name == "run that finds" else data))
     best = {name: min(found, key=lambda one: one["seconds"]) for name, found in times.items()}
@@ -102,12 +98,16 @@ def _compare(given: argparse.Namespace, folder: Path) -> None:
         f"sums: open {sums['open']:.2f} s, then by depth "
         + ", ".join(f"{sums[f'depth{d}']:.2f} s" for d in range(1, given.depth + 1))
     )
-    for name, (imports, work) in {} if given.only else PEER_SCRIPTS.items():
-        python = PEERS / name / "bin" / "python"
-        if not python.exists():
-            print(f"{name:25} not installed ({python})")
+    columns = [*(f"s{j}" for j in range(given.axes)), *(f"x{j}" for j in range(given.fields - given.axes))]
+    split_ms = (FIRST_DAY + given.days - 14) * DAY_MS
+    for name, found in () if given.only else search_peers.each(data, columns, split_ms):
+        if isinstance(found, str):
+            print(f"{name:25} {found}")
             continue
-        _peer(name, python, imports, work, data, given, (sums["seconds"], whole["seconds"]))
+        print(
+            f"{name:25} {found['seconds']:8.2f} {found['cpu']:8.2f} {found['mib']:9.0f} {found['columns']:>2} columns "
+            f"{found['seconds'] / sums['seconds']:7.2f} {found['seconds'] / whole['seconds']:8.2f}"
+        )
 
 
 def _two_days(name: str, given: argparse.Namespace, data: Path) -> tuple[dict[str, float], dict[str, float]]:
@@ -145,34 +145,6 @@ def _run(name: str, given: argparse.Namespace, data: Path) -> dict[str, float]:
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
-
-
-def _peer(
-    name: str,
-    python: Path,
-    imports: str,
-    work: str,
-    data: Path,
-    given: argparse.Namespace,
-    mine: tuple[float, float],
-) -> None:
-    """``mine``: seconds of the sums and of a whole search."""
-    columns = [*(f"s{j}" for j in range(given.axes)), *(f"x{j}" for j in range(given.fields - given.axes))]
-    setting = f"columns = {columns!r}\nfolder = {str(data)!r}\nsplit = {(FIRST_DAY + given.days - 14) * DAY_MS}\n"
-    done = subprocess.run(
-        [str(python), "-c", setting + PEER_LOAD + imports + PEER_START + work + PEER_REPORT],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        print(f"{name:25} failed: {(done.stderr.strip().splitlines() or ['?'])[-1][:100]}")
-        return
-    one = json.loads(done.stdout.splitlines()[-1])
-    print(
-        f"{name:25} {one['seconds']:8.2f} {one['cpu']:8.2f} {one['mib']:9.0f} {one['columns']:>2} columns "
-        f"{one['seconds'] / mine[0]:7.2f} {one['seconds'] / mine[1]:8.2f}"
-    )
 
 
 def write_facts(folder: Path, given: argparse.Namespace) -> Path:
@@ -384,66 +356,6 @@ CHILDREN = {
     "group by": _group_by,
     "grouping sets": _grouping_sets,
 }
-
-PEER_LOAD = """
-import json, resource, time, warnings
-warnings.filterwarnings("ignore")
-import pandas as pd, pyarrow.parquet as pq
-table = pq.read_table(folder, columns=columns + ["MONA_TIMESTAMP"]).to_pandas()
-before, after = table[table["MONA_TIMESTAMP"] < split][columns], table[table["MONA_TIMESTAMP"] >= split][columns]
-"""
-PEER_START = "\nstarted, cpu = time.perf_counter(), time.process_time()\n"
-PEER_REPORT = """
-print(json.dumps({"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu,
-                  "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "columns": judged}))
-"""
-PEER_SCRIPTS = {
-    "evidently": (
-        """
-from evidently import Dataset, DataDefinition, Report
-from evidently.presets import DataDriftPreset
-""",
-        """
-numbers = [c for c in columns if c.startswith("x")]
-definition = DataDefinition(numerical_columns=numbers, categorical_columns=[c for c in columns if c not in numbers])
-sides = [Dataset.from_pandas(part, data_definition=definition) for part in (after, before)]
-found = Report([DataDriftPreset()]).run(*sides).dict()["metrics"]
-judged = sum(one["metric_name"].startswith("ValueDrift") for one in found)
-""",
-    ),
-    "nannyml": (
-        "import nannyml",
-        """
-calculator = nannyml.UnivariateDriftCalculator(column_names=columns, chunk_number=1)
-found = calculator.fit(before).calculate(after).to_df()
-judged = len(set(found.columns.get_level_values(0)) - {"chunk"})
-""",
-    ),
-    "whylogs": (
-        """
-import whylogs
-from whylogs.viz.drift.column_drift_algorithms import calculate_drift_scores
-""",
-        """
-judged = len(calculate_drift_scores(whylogs.log(after).view(), whylogs.log(before).view()))
-""",
-    ),
-    "alibi-detect": (
-        """
-import numpy as np
-from alibi_detect.cd import TabularDrift
-""",
-        """
-def coded(part):
-    return np.column_stack([part[c].fillna(0) if c.startswith("x") else codes[c][part.index] for c in columns])
-codes = {c: pd.Series(pd.factorize(table[c])[0], index=table.index) for c in columns if not c.startswith("x")}
-categories = {i: None for i, c in enumerate(columns) if not c.startswith("x")}
-found = TabularDrift(coded(before), p_val=0.05, categories_per_feature=categories).predict(coded(after))
-judged = len(found["data"]["p_val"])
-""",
-    ),
-}
-
 
 if __name__ == "__main__":
     main(sys.argv[1:])

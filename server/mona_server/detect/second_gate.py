@@ -368,6 +368,6 @@ def _held_back(signal: Signal, one: Judged | None, verse: Verse) -> Signal:
     limit = verse["max_false_discovery_rate"]
     reason = f"could be chance: no more than {limit:g} of signals as strong may be false"
     if one is not None and one.alone:
-        reason = "one frame alone makes this change: without it the judged ones are as usual"
+        reason = "one frame alone makes this change: too little of it is seen in the other judged ones"
     q, p = (None, None) if one is None else (one.q, one.p)
     return replace(signal, chance=Chance(False, FRAMES, q_value=q, p_value=p, reason=reason))

@@ -10,7 +10,6 @@ import pytest
 from mona_server.detect.source import GroupSums
 from mona_server.detect.windows import Span
 from mona_server.insights.explain import mix_share
-from mona_server.insights.related import correlate
 from mona_server.insights.titles import title
 from mona_server.insights.urgency import urgency
 from mona_server.segment import ALL, Equals, Segment
@@ -101,16 +100,6 @@ def test_urgent_beyond_a_second_limit() -> None:
     of = verse("AverageThreshold", threshold=1, high_urgency_threshold=1.5)
     assert urgency(signal(of=of, value=2.0)) == "high"
     assert urgency(signal(of=of, value=1.2)) == "normal"
-
-
-def test_correlation_needs_common_frames() -> None:
-    """Eight frames in which both have a value; a constant correlates with nothing."""
-    a = np.arange(10.0)
-    assert correlate(a, -a) == pytest.approx(-1)
-    gaps = a.copy()
-    gaps[:3] = np.nan
-    assert correlate(a, gaps) is None
-    assert correlate(a, np.full(10, 0.1)) is None
 
 
 def test_mix_share_tells_mix_from_rate() -> None:
