@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 
 from mona_server.detect.candidates import Block, keys_of
 from mona_server.detect.chance_judging import Joined, Judging
 from mona_server.detect.source import Floats, GroupSums, SumsSource
+from mona_server.detect.windows import runs
 from mona_server.segment import Segment
 
 MOST = 20
@@ -46,7 +48,8 @@ def calmed(judging: Judging, test: int, moved: Sequence[Moved], counted: Counted
     for one in moved[:MOST]:
         if one.segment not in counted:
             source = judging.source.within(one.segment)
-            counted[one.segment] = (_contexts(judging, test, source), _contexts_of(judging, test, source.sums(())))
+            everybody = next(iter(source.spans_of([()], _spans(judging))))
+            counted[one.segment] = (_contexts(judging, test, source), _contexts_of(judging, test, everybody))
         inside, whole = counted[one.segment]
         for i, part in enumerate(parts):
             share = part.stats.target_exposure / max(float(judging.everybody(test, i)), 1e-9)
@@ -59,24 +62,30 @@ def calmed(judging: Judging, test: int, moved: Sequence[Moved], counted: Counted
 
 def _contexts(judging: Judging, test: int, inside: SumsSource) -> Floats:
     """(parts, C): the contexts of each candidate that are inside, as :func:`_contexts_of`."""
-    known: dict[tuple[int, ...], GroupSums] = {}
-    found = []
-    for block in judging.seen.blocks:
-        chosen = block.groups.axes
-        if chosen not in known:
-            known = {chosen: inside.sums(chosen)}
-        found.append(_looked_up(block, known[chosen], _contexts_of(judging, test, known[chosen]), inside))
+    found = list[Floats]()
+    # Blocks over the same axes follow each other.
+    together = [(axes, list(some)) for axes, some in groupby(judging.seen.blocks, lambda block: block.groups.axes)]
+    summed = inside.spans_of([axes for axes, _ in together], _spans(judging))
+    for (_, some), groups in zip(together, summed, strict=True):
+        values = _contexts_of(judging, test, groups)
+        found += [_looked_up(block, groups, values, inside) for block in some]
     return np.concatenate(found, axis=1) if found else np.zeros((len(judging.joined[test]), 0))
 
 
+def _spans(judging: Judging) -> list[tuple[int, int]]:
+    """Runs of reference frames, then of judged ones."""
+    windows = judging.setting.windows
+    return [*runs(windows.reference), *runs(windows.target)]
+
+
 def _contexts_of(judging: Judging, test: int, groups: GroupSums) -> Floats:
-    """(parts, S): expected contexts for sizes, judged ones with a value for means."""
-    windows, sized = judging.setting.windows, judging.evidence.sized
+    """(parts, S) over :func:`_spans`: expected contexts for sizes, judged ones with a value for means."""
+    first, sized = len(runs(judging.setting.windows.reference)), judging.evidence.sized
     found = []
     if sized:
-        found.append(groups.size[:, windows.reference].sum(axis=1) * judging.growth)
+        found.append(groups.size[:, :first].sum(axis=1) * judging.growth)
     if len(judging.joined[test]) > len(found):
-        found.append(judging.evidence.moments(groups, test).count[:, windows.target].sum(axis=1))
+        found.append(judging.evidence.moments(groups, test).count[:, first:].sum(axis=1))
     return np.array(found, np.float64).reshape(len(found), len(groups.codes))
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mona_server.detect.source import Effects, Floats, Frames, GroupSums, SumsSource
+from mona_server.detect.windows import runs
 
 LIMIT = 4.0
 """Residuals are cut off at so many of their standard deviations."""
@@ -103,8 +104,7 @@ def in_pieces(frames: NDArray[np.intp]) -> list[tuple[int, int]]:
     [(10, 19), (19, 28)]
     """
     most = -(-len(frames) // PIECES)
-    runs = np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1) if len(frames) else []
-    return [(int(run[i]), int(run[min(i + most, len(run)) - 1]) + 1) for run in runs for i in range(0, len(run), most)]
+    return [(start, min(start + most, b)) for a, b in runs(frames) for start in range(a, b, most)]
 
 
 def _cut(source: SumsSource, effects: dict[int, Effects], frames: Frames) -> dict[int, Effects]:

@@ -99,6 +99,19 @@ class TableSource(SumsSource):
         """Of each set all segments over exactly these axes with at least ``min_size`` contexts in all frames together."""
         return (self._sums(axes, min_size) for axes in sets)
 
+    def spans_of(self, sets: Sequence[Sequence[int]], spans: Sequence[tuple[int, int]]) -> Iterator[GroupSums]:
+        """Sums over spans of frames."""
+        place = np.full(self._frames, -1, np.int64)
+        for number, (a, b) in enumerate(spans):
+            place[a:b] = number
+        if len(place[place >= 0]) < sum(b - a for a, b in spans):  # a frame in two spans counts in both
+            return super().spans_of(sets, spans)
+        within = place[self._frame]
+        other = self if (within >= 0).all() else self._some(np.flatnonzero(within >= 0))
+        coarse = copy.copy(other)
+        coarse._frame, coarse._frames = place[other._frame], len(spans)
+        return coarse.sums_of(sets)
+
     def _sums(self, axes: Sequence[int], min_size: float) -> GroupSums:
         listed = [c for c in (self._codes[axis] for axis in axes) if isinstance(c, Elements)]
         if len(listed) > 1:

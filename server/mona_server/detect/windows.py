@@ -130,6 +130,16 @@ def unbroken(frames: NDArray[np.intp]) -> NDArray[np.intp] | slice:
     return frames
 
 
+def runs(frames: NDArray[np.intp]) -> list[tuple[int, int]]:
+    """Ascending frames as runs a..b-1 that follow each other.
+
+    >>> runs(np.array([2, 3, 4, 7]))
+    [(2, 5), (7, 8)]
+    """
+    parts = np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1)
+    return [(int(part[0]), int(part[-1]) + 1) for part in parts if len(part)]
+
+
 def window_end(cadence: str, now: datetime) -> datetime:
     """T: the latest aligned moment at or before ``now`` (aware).
 

@@ -143,6 +143,29 @@ def test_atoms_over_spans_hold_the_rows_of_these_frames() -> None:
             assert columns_of[..., column] == pytest.approx(frames[..., frame].sum(axis=-1))
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(0, 10_000),
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(1, 3)).map(lambda s: (s[0], min(sum(s), 3))), min_size=1, max_size=3
+    ),
+)
+def test_sums_over_spans_are_those_of_their_frames(seed: int, spans: list[tuple[int, int]]) -> None:
+    """Also where spans leave frames out, or share some; segments without a row in them may be left out."""
+    cities, amount, flag, time_ms = table(seed, n=60)
+    question = SourceQuestion((AxisRequest("city"), AxisRequest("flag")), ("amount",), EDGES)
+    source = TableSource({"city": coded(cities), "amount": amount, "flag": coded(flag)}, time_ms, question)
+    sets = [(), (0,), (0, 1)]
+    for found, by_frame in zip(source.spans_of(sets, spans), source.sums_of(sets), strict=True):
+        expected = by_frame.joined(spans)
+        alive = expected.size.sum(axis=1) > 0 if found.axes else np.ones(1, bool)
+        told = found.size.sum(axis=1) > 0 if found.axes else np.ones(1, bool)
+        assert np.array_equal(found.codes[told], expected.codes[alive])
+        for name in ("size", "count", "total", "square"):
+            mine, his = getattr(found.take(told), name), getattr(expected.take(alive), name)
+            assert mine == pytest.approx(his, rel=1e-12, abs=1e-9), name
+
+
 def test_an_array_field_counts_a_context_once_per_element() -> None:
     """A context with two tags is in both segments; one without tags is MISSING."""
     tags = Elements(np.array([0, 0, 2]), np.array([0, 1, 1], np.int32), ("a", "b"), 3)
