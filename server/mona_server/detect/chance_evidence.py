@@ -32,7 +32,7 @@ BATCH = 512
 PIECE = 4096
 """Larger ones are taken in pieces that stay in the processor's cache."""
 PRIOR_CONTEXTS = 100.0
-"""Weight of everybody's row variance in that of a segment, in contexts."""
+"""Weight of everybody's row variance in that of a segment, and of its usual one in that of its judged rows, in contexts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +212,13 @@ class Evidence:
             fresh = setting.fresh[test] if setting.fresh and statistic is not Statistic.RATIO else 1.0
             wider: Floats | float = 0.0
             if setting.comparison == "reference":
-                now, before = (row_variance([one], every) for one, every in zip(seen, in_each, strict=True))
-                # What everybody's rows got wider by is a storm, which the scatter of all candidates tells.
-                wider = np.maximum(now - before - max(in_each[0] - in_each[1], 0.0), 0.0)
+                # As far as they are few, judged rows are taken to spread as the segment's own did, in the storm of everybody's.
+                usual = row_variance(seen[1:], 0.0) * max(in_each[0] / max(in_each[1], 1e-300), 1.0)
+                now = row_variance(seen[:1], usual)
+                if statistic is Statistic.STD:
+                    # Squares that are larger vary more: as their logarithms do where variances are put in the middle.
+                    now = np.sqrt(now * usual)
+                wider = np.maximum(now - usual, 0.0)
             total, count = _joined([one.total for one in series]), _joined([one.count for one in series])
             parts.append(chance_parts.mean_part(total, count, rows, mean, windows, wider, fresh))
         return parts
@@ -290,9 +294,9 @@ def _over(series: Sequence[Series], frames: NDArray[np.intp]) -> Seen:
     return count, total, square
 
 
-def row_variance(windows: Sequence[Seen], everybody: float) -> Floats:
-    """(S,) variance of rows around their segment's mean in each window, pulled towards everybody's."""
+def row_variance(windows: Sequence[Seen], expected: Floats | float) -> Floats:
+    """(S,) variance of rows around their segment's mean in each window, pulled towards the ``expected`` one; not where that is 0."""
     spread = sum(np.maximum(square - total**2 / np.maximum(count, 1e-9), 0.0) for count, total, square in windows)
-    prior = PRIOR_CONTEXTS if everybody > 0 else 0.0
+    prior = np.where(np.asarray(expected) > 0, PRIOR_CONTEXTS, 0.0)
     seen = sum(count for count, _, _ in windows) + prior
-    return np.asarray((spread + prior * everybody) / np.maximum(seen, 1e-9), np.float64)
+    return np.asarray((spread + prior * expected) / np.maximum(seen, 1e-9), np.float64)

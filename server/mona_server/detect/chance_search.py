@@ -1,34 +1,23 @@
 """The second gate and the folding of one verse in one baseline: what is noise, and what says the same twice.
 
 :mod:`chance_evidence` is fed the candidates, :mod:`chance_judging` learns dispersion and tails from all of them and scores
-each, :mod:`chance_explaining` names the few that explain those beyond the limit. See ``docs/detection.md``.
+each, :mod:`chance_explaining` names the few that explain those beyond the limit, :mod:`chance_looks` looks again beside them. See ``docs/detection.md``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
-from mona_server.detect import chance
-from mona_server.detect.chance_calming import Counted, Moved, calmed
+from mona_server.detect.chance_calming import Moved
 from mona_server.detect.chance_evidence import Evidence
-from mona_server.detect.chance_explaining import Explaining, Judged
+from mona_server.detect.chance_explaining import Judged
 from mona_server.detect.chance_judging import Judging
+from mona_server.detect.chance_looks import Explained, Looks
 from mona_server.detect.source import SumsSource
 from mona_server.detect.verses.base import Statistic
 from mona_server.segment import Segment
 from mona_server.threads import in_threads
-
-AIM = 0.8
-"""Share of the tolerated rate that is used: p-values are estimates, too, and the rate has to hold."""
-LOOKS = 3
-"""What was found makes the rest look less stormy, so more may be found; at most so many times."""
-
-
-Explained = tuple[Explaining, list[Judged], list[Judged]]
-"""One metric, its findings, and all of it that is beyond chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,41 +42,19 @@ def judge(
     ``source`` answers how suspects overlap; ``base_allowed``: the baseline itself ({}) is a candidate.
     """
     judging = Judging(evidence, source, base_allowed=base_allowed)
-    setting = evidence.setting
-    metrics, single = len(judging.joined), len(setting.windows.target) == 1
-
-    def explained(test: int) -> Explained:
-        calibration = chance.calibrate(judging.placebo_maxima(test), metrics, contaminated=single)
-        limit = calibration.limit(setting.rate * AIM)
-        if setting.strict:
-            limit = max(limit, -np.log(setting.rate) + np.log1p(np.log(max(len(judging.size), 1))))
-        one = Explaining(judging, test, eligible, limit, calibration, base_allowed=base_allowed)
-        return looked_again(one, [], *one.run())
-
-    def looked_again(one: Explaining, told: Sequence[Moved], found: list[Judged], beyond: list[Judged]) -> Explained:
-        """Turmoil measured beside the findings, and beside what else is told to have moved, as long as there is less of it."""
-        counted: Counted = {}
-        for _ in range(LOOKS):
-            calmer = calmed(judging, one.test, [*one.moved, *told], counted)
-            if calmer is None:
-                break
-            judging.joined[one.test] = calmer
-            one = Explaining(judging, one.test, eligible, one.limit, one.calibration, base_allowed=base_allowed)
-            found, beyond = one.run()
-        return one, found, beyond
-
-    each = in_threads(explained, range(metrics), evidence.threads)
-    if setting.statistic is Statistic.SUM and metrics > 1:
+    setting, metrics = evidence.setting, range(len(judging.joined))
+    looks = Looks(judging, eligible, base_allowed=base_allowed)
+    each = in_threads(looks.first, metrics, evidence.threads)
+    if setting.statistic is Statistic.SUM and len(metrics) > 1:
         # Contexts are the same for all metrics: what grew or shrank by them in one of them did so in the others.
         grown = [{moved.segment: moved.by[0] for moved in one.moved} for one, _, _ in each]
 
         def beside(test: int) -> Explained:
-            one, found, beyond = each[test]
             others = {segment: by for other in grown for segment, by in other.items() if segment not in grown[test]}
             told = [Moved(segment, (by, 0.0)) for segment, by in others.items()]
-            return looked_again(one, told, found, beyond) if told else each[test]
+            return looks.again(each[test], told) if told else each[test]
 
-        each = in_threads(beside, range(metrics), evidence.threads)
+        each = in_threads(beside, metrics, evidence.threads)
     findings = [one for _, found, _ in each for one in found]
     passed = [one for _, _, beyond in each for one in beyond]
     findings.sort(key=lambda f: (float(f"{f.q:.12g}"), -float(f"{abs(f.z):.12g}"), f.test, f.segment.text))

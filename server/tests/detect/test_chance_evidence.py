@@ -88,6 +88,45 @@ def test_blocks_taken_together_give_what_each_gives_alone(
             assert joined(other, field.name) == pytest.approx(joined(some, field.name), rel=1e-5), field.name
 
 
+def spreads(own: np.ndarray, judged: float = 1.0, everybody: float = 1.0) -> np.ndarray:
+    """(S,) by how much judged rows spread wider.
+
+    5 contexts a frame with variance ``own`` (S,), ``judged`` times as much in judged frames, where everybody's is
+    ``everybody`` times as much.
+    """
+    size = np.full((len(own), 56), 5.0)
+    square = own[:, None] * size
+    square[:, 42:] *= judged
+    whole = np.full((1, 56), 2_000.0)
+    spread = whole.copy()
+    spread[:, 42:] *= everybody
+
+    def sums(axes: tuple[int, ...], size: np.ndarray, square: np.ndarray) -> GroupSums:
+        codes = np.zeros((len(size), len(axes)), np.int32)
+        return GroupSums.of(axes, codes, size, size[None], np.zeros((1, *size.shape)), square[None])
+
+    setting = Setting(Statistic.AVERAGE, "reference", WINDOWS, (0,), (0,), 0.05)
+    evidence = Evidence(setting, sums((), whole, spread))
+    evidence.add(Block(sums((0,), size, square), (1,)))
+    evidence.complete()
+    found = Stats.joined(evidence.handed_over(0)[0])
+    return found.wider / found.target_exposure
+
+
+def test_quiet_and_wild_segments_do_not_spread_wider_than_they_did() -> None:
+    """Though judged rows are fewer, so that everybody's variance would tell more about them than about those before."""
+    own = np.geomspace(1e-3, 1e3, 13)
+    assert spreads(own) == pytest.approx(0.0, abs=1e-9)
+    assert spreads(own, 2.0, everybody=2.0) == pytest.approx(0.0, abs=1e-9)  # a storm
+    assert spreads(own, 2.0, everybody=0.5) == pytest.approx(spreads(own, 2.0))
+
+
+def test_judged_rows_that_spread_wider_are_noisier_by_that() -> None:
+    """Seventy of them against a hundred rows' worth of what was usual."""
+    own = np.geomspace(1e-3, 1e3, 13)
+    assert spreads(own, 4.0) == pytest.approx(3 * own * 70 / 170)
+
+
 def test_a_placebo_day_is_as_often_the_furthest_out_as_the_last_day() -> None:
     """Where nothing changes: else the limit that placebo days give is not that of the last day. Heavy tails show it."""
     rng, windows, above = np.random.default_rng(0), Windows(np.array([29]), np.arange(29), 7), list[float]()
